@@ -1,0 +1,1 @@
+"""Secret references and their backends, and the key ring of active secrets."""

@@ -1,0 +1,1 @@
+"""All that puts events in: the gateway, the providers' rules, the publisher."""

@@ -1,0 +1,1 @@
+"""One small pure module per provider; registered in `registry`."""

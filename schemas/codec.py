@@ -1,0 +1,163 @@
+"""Avro single-object encoding: C3 01, the schema's CRC-64 fingerprint, the record's bytes.
+
+A reader finds the writer's version by the fingerprint, so old and new processes share a topic
+without a registry (Avro 1.12 specification, "Single-object encoding").
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from importlib import resources
+from io import BytesIO
+from typing import Any, Final, Generic, TypeVar, cast
+
+import fastavro
+from fastavro.schema import fingerprint, to_parsing_canonical_form
+
+from schemas.dead_letter import DeadLetter
+from schemas.errors import NotSingleObject, Undecodable, UnknownSchema
+from schemas.event import Event
+
+MARKER: Final = b"\xc3\x01"
+PREFIX_BYTES: Final = 10
+
+T = TypeVar("T")
+
+
+def load_schemas(name: str) -> dict[int, dict[str, Any]]:
+    """Every released version of a record's schema: {version: schema}, from `avro/`."""
+    versions: dict[int, dict[str, Any]] = {}
+    for file in resources.files("schemas").joinpath("avro").iterdir():
+        if match := re.fullmatch(rf"{re.escape(name)}\.v(\d+)\.avsc", file.name):
+            versions[int(match[1])] = json.loads(file.read_text("utf-8"))
+    return dict(sorted(versions.items()))
+
+
+def schema_prefix(schema: dict[str, Any]) -> bytes:
+    """The ten bytes that open every record of this schema."""
+    digest = fingerprint(to_parsing_canonical_form(schema), "CRC-64-AVRO")
+    return MARKER + bytes.fromhex(digest)[::-1]
+
+
+def _without_logical_types(schema: Any) -> Any:
+    # The bytes are the same, and fastavro then hands over plain integers: making an aware
+    # datetime for each of three fields costs more than all the rest of the decoding.
+    if isinstance(schema, dict):
+        return {k: _without_logical_types(v) for k, v in schema.items() if k != "logicalType"}
+    if isinstance(schema, list):
+        return [_without_logical_types(item) for item in schema]
+    return schema
+
+
+class Codec(Generic[T]):
+    """Encodes to the newest of `schemas` and decodes any of them."""
+
+    def __init__(
+        self,
+        schemas: Mapping[int, dict[str, Any]],
+        to_record: Callable[[T], dict[str, Any]],
+        from_record: Callable[[dict[str, Any]], T],
+    ) -> None:
+        plain = {version: _without_logical_types(schema) for version, schema in schemas.items()}
+        newest = max(plain)
+        self._newest = fastavro.parse_schema(plain[newest])
+        self._prefix = schema_prefix(schemas[newest])
+        self._writers: dict[bytes, Any] = {
+            schema_prefix(schemas[version]): (
+                self._newest
+                if version == newest
+                else fastavro.parse_schema(plain[version])
+            )
+            for version in plain
+        }
+        self._to_record = to_record
+        self._from_record = from_record
+
+    def encode(self, value: T) -> bytes:
+        """The record's bytes, prefix first."""
+        buffer = BytesIO()
+        buffer.write(self._prefix)
+        fastavro.schemaless_writer(buffer, self._newest, self._to_record(value))
+        return buffer.getvalue()
+
+    def decode(self, data: bytes) -> T:
+        """The record; NotSingleObject, UnknownSchema or Undecodable when it cannot be read."""
+        if data[:2] != MARKER or len(data) < PREFIX_BYTES:
+            raise NotSingleObject(
+                f"{len(data)} bytes that do not start with the Avro single-object marker: "
+                "another program writes to this topic, or writes without Hookline's codec"
+            )
+        writer = self._writers.get(data[:PREFIX_BYTES])
+        if writer is None:
+            raise UnknownSchema(
+                f"schema fingerprint {data[2:PREFIX_BYTES][::-1].hex()} is of no version that "
+                "this build knows: upgrade the readers before the writers"
+            )
+        buffer = BytesIO(data)
+        buffer.seek(PREFIX_BYTES)
+        try:
+            if writer is self._newest:
+                record = fastavro.schemaless_reader(buffer, writer, None)
+            else:
+                record = fastavro.schemaless_reader(buffer, writer, self._newest)
+            if buffer.tell() != len(data):
+                raise Undecodable(f"{len(data) - buffer.tell()} bytes follow the record")
+            return self._from_record(cast("dict[str, Any]", record))
+        except Undecodable:
+            raise
+        # fastavro raises whatever its readers trip over: EOFError, IndexError, UnicodeDecodeError,
+        # ValueError, MemoryError for an absurd length, OverflowError. All mean the same here.
+        except Exception as error:
+            raise Undecodable(
+                f"{len(data)} bytes do not follow their schema ({type(error).__name__})"
+            ) from None
+
+
+def _event_to_record(event: Event) -> dict[str, Any]:
+    return {
+        "request_id": event.request_id,
+        "environment": event.environment,
+        "tenant": event.tenant,
+        "connection": event.connection,
+        "provider": event.provider,
+        "event_id": event.event_id,
+        "event_type": event.event_type,
+        "resource_type": event.resource_type,
+        "resource_id": event.resource_id,
+        "resource_version": event.resource_version,
+        "occurred_at": event.occurred_at_us,
+        "received_at": event.received_at_us,
+        "source": event.source,
+        "secret_name": event.secret_name,
+        "content_type": event.content_type,
+        "headers": event.headers,
+        "payload": event.payload,
+        "read_ns": event.read_ns,
+        "verify_ns": event.verify_ns,
+        "identify_ns": event.identify_ns,
+    }
+
+
+def _event_from_record(record: dict[str, Any]) -> Event:
+    record["occurred_at_us"] = record.pop("occurred_at")
+    record["received_at_us"] = record.pop("received_at")
+    return Event(**record)
+
+
+def _dead_letter_to_record(letter: DeadLetter) -> dict[str, Any]:
+    names = letter.__struct_fields__
+    record = {name: getattr(letter, name) for name in names if name != "died_at_us"}
+    return record | {"died_at": letter.died_at_us}
+
+
+def _dead_letter_from_record(record: dict[str, Any]) -> DeadLetter:
+    record["died_at_us"] = record.pop("died_at")
+    return DeadLetter(**record)
+
+
+EVENT: Final = Codec[Event](load_schemas("event"), _event_to_record, _event_from_record)
+DEAD_LETTER: Final = Codec[DeadLetter](
+    load_schemas("dead_letter"), _dead_letter_to_record, _dead_letter_from_record
+)

@@ -1,0 +1,43 @@
+"""A connection: one customer's link to one system. It names secrets and never holds one."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+
+
+class ConnectionState(StrEnum):
+    """Only an active connection accepts webhooks; the others answer as if unknown."""
+
+    ACTIVE = "active"
+    PAUSED = "paused"
+    REVOKED = "revoked"
+
+
+class SecretReference(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a signing secret is, under which name, and from when to when it counts (Unix s)."""
+
+    name: str
+    ref: str
+    not_before_s: float | None = None
+    not_after_s: float | None = None
+
+    def active(self, now_s: float) -> bool:
+        """Whether it counts at `now_s`."""
+        return (self.not_before_s is None or now_s >= self.not_before_s) and (
+            self.not_after_s is None or now_s < self.not_after_s
+        )
+
+
+class Connection(msgspec.Struct, frozen=True, kw_only=True):
+    """One connection. `options` are its provider's own, already checked."""
+
+    id: str
+    tenant: str
+    provider: str
+    environment: str
+    secrets: tuple[SecretReference, ...] = ()
+    options: dict[str, Any] = {}
+    state: ConnectionState = ConnectionState.ACTIVE

@@ -1,0 +1,61 @@
+"""Every topic as data: its shape, who writes it and who reads it."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+DAY_MS: Final = 86_400_000
+
+
+class Topic(msgspec.Struct, frozen=True, kw_only=True):
+    """One topic. `retention_ms` is -1 for a compacted one, which keeps the last of each key."""
+
+    name: str
+    partitions: int
+    retention_ms: int
+    cleanup: str
+    max_message_bytes: int
+    key: str
+    value: str
+    written_by: str
+    read_by: str
+    purpose: str
+
+    def settings(self) -> dict[str, str]:
+        """The broker's topic settings that `hookline topics` creates it with and checks."""
+        return {
+            "cleanup.policy": self.cleanup,
+            "retention.ms": str(self.retention_ms),
+            "max.message.bytes": str(self.max_message_bytes),
+        }
+
+
+EVENTS: Final = Topic(
+    name="hookline.events",
+    partitions=12,
+    retention_ms=7 * DAY_MS,
+    cleanup="delete",
+    max_message_bytes=4 * 1024 * 1024,
+    key="resource key",
+    value="Event, Avro single-object",
+    written_by="gateway",
+    read_by="consumer",
+    purpose="every accepted webhook, in order per resource",
+)
+
+QUARANTINE: Final = Topic(
+    name="hookline.quarantine",
+    partitions=1,
+    retention_ms=30 * DAY_MS,
+    cleanup="delete",
+    max_message_bytes=4 * 1024 * 1024,
+    key="connection id",
+    value="DeadLetter, Avro single-object",
+    written_by="gateway",
+    read_by="operators",
+    purpose="authentic webhooks that their provider's rules could not read",
+)
+
+ALL: Final = (EVENTS, QUARANTINE)
