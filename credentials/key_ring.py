@@ -10,7 +10,9 @@ from typing import Any
 
 import msgspec
 
+from credentials.secret import MASK, Secret
 from schemas.connection import SecretReference
+from schemas.errors import SecretError
 
 
 class Key(msgspec.Struct, frozen=True):
@@ -20,7 +22,7 @@ class Key(msgspec.Struct, frozen=True):
     material: Any
 
     def __repr__(self) -> str:
-        return f"Key(name={self.name!r}, material=**********)"
+        return f"Key(name={self.name!r}, material={MASK})"
 
     __str__ = __repr__
 
@@ -48,13 +50,18 @@ class KeyRing:
     def load(
         cls,
         references: tuple[SecretReference, ...],
-        resolve: Callable[[str], str],
+        resolve: Callable[[str], Secret],
         prepare: Callable[[str], object],
     ) -> KeyRing:
         """Resolve each reference and let the provider prepare it; a SecretError names which."""
-        return cls(
-            [(ref, Key(name=ref.name, material=prepare(resolve(ref.ref)))) for ref in references]
-        )
+        entries: list[tuple[SecretReference, Key]] = []
+        for reference in references:
+            try:
+                material = prepare(resolve(reference.ref).reveal())
+            except SecretError as error:
+                raise type(error)(f"secret {reference.name!r}: {error}") from None
+            entries.append((reference, Key(name=reference.name, material=material)))
+        return cls(entries)
 
     def active(self, now_s: float) -> tuple[Key, ...]:
         """The keys that count at `now_s`."""

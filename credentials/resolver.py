@@ -1,0 +1,52 @@
+"""From a reference to its secret: the port of a backend, and the resolver that picks one.
+
+Resolving is I/O. It happens when a key ring is built or refreshed, never on the receive path.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Protocol
+
+from credentials.reference import Reference, parse_reference
+from credentials.secret import Secret
+from schemas.errors import SecretUnavailable
+
+
+class SecretBackend(Protocol):
+    """One place where secrets are kept. It passes the suite in tests/credentials."""
+
+    @property
+    def scheme(self) -> str:
+        """What its references start with, without the colon."""
+
+    def fetch(self, reference: Reference) -> Secret:
+        """The value as it is now, never empty; SecretUnavailable, without the value, if not."""
+
+
+class Resolver:
+    """Resolves references with the backends that it was given, by scheme."""
+
+    def __init__(
+        self,
+        backends: Iterable[SecretBackend],
+        on_resolved: Callable[[Secret], None] | None = None,
+    ) -> None:
+        """`on_resolved` sees each value before its caller does, so that logs can redact it."""
+        self._backends = {backend.scheme: backend for backend in backends}
+        self._on_resolved = on_resolved
+
+    def resolve(self, ref: str) -> Secret:
+        """The secret; SecretReferenceError or SecretUnavailable, neither with its value."""
+        reference = parse_reference(ref)
+        backend = self._backends.get(reference.scheme)
+        if backend is None:
+            here = " or ".join(f"{scheme}:" for scheme in sorted(self._backends)) or "none"
+            raise SecretUnavailable(
+                f"{reference.scheme}: is a known scheme, but this build of Hookline has no "
+                f"backend for it yet; use {here}"
+            )
+        secret = backend.fetch(reference)
+        if self._on_resolved is not None:
+            self._on_resolved(secret)
+        return secret
