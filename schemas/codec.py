@@ -66,9 +66,7 @@ class Codec(Generic[T]):
         self._prefix = schema_prefix(schemas[newest])
         self._writers: dict[bytes, Any] = {
             schema_prefix(schemas[version]): (
-                self._newest
-                if version == newest
-                else fastavro.parse_schema(plain[version])
+                self._newest if version == newest else fastavro.parse_schema(plain[version])
             )
             for version in plain
         }

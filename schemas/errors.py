@@ -1,28 +1,28 @@
 """Every error that Hookline raises on purpose. Each says what happened, to what, and what to do.
 
-    HooklineError
-    ├── ConfigurationError        hookline.yaml, HOOKLINE_… or a command's arguments
-    ├── SecretError
-    │   ├── SecretReferenceError  a reference is not of a form that we know
-    │   ├── SecretFormatError     a secret's value is not what its provider's scheme needs
-    │   └── SecretUnavailable     the backend did not give the value
-    ├── CodecError
-    │   ├── NotSingleObject       bytes without the Avro single-object marker
-    │   ├── UnknownSchema         a fingerprint of no version that we have
-    │   └── Undecodable           the schema is known, the bytes do not follow it
-    ├── PublishError
-    │   ├── Overloaded            the bound on what may be in flight is reached
-    │   ├── NotAcknowledged       Kafka did not confirm in time, or refused
-    │   └── PublisherClosed       shutting down
-    ├── StoreError
-    │   ├── StoreLocked           another process has this store
-    │   ├── StoreUnavailable      cannot be opened, read or written now
-    │   └── Fenced                somebody else owns the partition now
-    ├── TopicError                a topic is missing or differs from what it must be
-    └── HandlerError
-        ├── PermanentError        raised by a handler: no retry will help
-        ├── RetryLater            raised by a handler: try again, perhaps not before a delay
-        └── TransactionEnded      a handler committed or rolled back what is not its own
+HooklineError
+├── ConfigurationError        hookline.yaml, HOOKLINE_… or a command's arguments
+├── SecretError
+│   ├── SecretReferenceError  a reference is not of a form that we know
+│   ├── SecretFormatError     a secret's value is not what its provider's scheme needs
+│   └── SecretUnavailable     the backend did not give the value
+├── CodecError
+│   ├── NotSingleObject       bytes without the Avro single-object marker
+│   ├── UnknownSchema         a fingerprint of no version that we have
+│   └── Undecodable           the schema is known, the bytes do not follow it
+├── PublishError
+│   ├── Overloaded            the bound on what may be in flight is reached
+│   ├── NotAcknowledged       Kafka did not confirm in time, or refused
+│   └── PublisherClosed       shutting down
+├── StoreError
+│   ├── StoreLocked           another process has this store
+│   ├── StoreUnavailable      cannot be opened, read or written now
+│   └── Fenced                somebody else owns the partition now
+├── TopicError                a topic is missing or differs from what it must be
+└── HandlerError
+    ├── PermanentError        raised by a handler: no retry will help
+    ├── RetryLater            raised by a handler: try again, perhaps not before a delay
+    └── TransactionEnded      a handler committed or rolled back what is not its own
 """
 
 from __future__ import annotations

@@ -56,6 +56,11 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         return dedupe_id(self.tenant, self.connection, self.event_id)
 
     @property
+    def idempotency_key(self) -> str:
+        """The dedupe id in hex: what an external handler sends as `Idempotency-Key`."""
+        return self.dedupe_id.hex()
+
+    @property
     def occurred_at(self) -> datetime | None:
         """When the provider says that it happened, in UTC."""
         if self.occurred_at_us is None:

@@ -1,0 +1,1 @@
+"""Sans-I/O: lanes, watermark, disposition, backoff. No clock, socket, thread or asyncio."""

@@ -1,0 +1,1 @@
+"""The threads around the core: poll, dispatch, group commit, external handlers, draining."""

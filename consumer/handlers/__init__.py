@@ -1,0 +1,1 @@
+"""How a user's functions are registered and found."""

@@ -1,0 +1,1 @@
+"""Where effects, seen ids and progress commit together: one contract, an adapter per database."""

@@ -1,0 +1,184 @@
+"""The order of effects: one lane per resource key, at most one run of a lane in flight.
+
+Events wait in their lane; ready lanes are served in turn, so that a busy, slow or failing
+entity delays only itself.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import deque
+from collections.abc import Hashable
+from enum import Enum
+from typing import Generic, TypeVar
+
+import msgspec
+
+P = TypeVar("P", bound=Hashable)
+T = TypeVar("T")
+
+
+class Work(Enum):
+    """What an event needs; a run holds events of one sort only."""
+
+    TRANSACTION = "transaction"
+    EXTERNAL = "external"
+
+
+class _Waiting(msgspec.Struct, Generic[T], gc=False):
+    item: T
+    size_bytes: int
+    work: Work
+
+
+class _Lane(msgspec.Struct, Generic[P, T], eq=False):
+    partition: P
+    key: bytes
+    waiting: deque[_Waiting[T]]
+    in_flight: bool = False
+    delayed: bool = False
+    dropped: bool = False
+
+
+class Run(msgspec.Struct, Generic[P, T], eq=False):
+    """Consecutive events of one lane, handed out together; give it back with `finish`."""
+
+    lane: _Lane[P, T]
+    items: list[T]
+
+    @property
+    def partition(self) -> P:
+        """The partition of all its events."""
+        return self.lane.partition
+
+
+class Lanes(Generic[P, T]):
+    """All lanes of one consumer, bounded in events and bytes by who feeds them (`full`)."""
+
+    def __init__(self, *, max_events: int, max_bytes: int) -> None:
+        self._max_events = max_events
+        self._max_bytes = max_bytes
+        self._lanes: dict[tuple[P, bytes], _Lane[P, T]] = {}
+        self._ready: dict[Work, deque[_Lane[P, T]]] = {work: deque() for work in Work}
+        self._delayed: list[tuple[float, int, _Lane[P, T]]] = []
+        self._ticket = 0
+        self.events = 0
+        self.bytes = 0
+
+    def __len__(self) -> int:
+        return len(self._lanes)
+
+    @property
+    def full(self) -> bool:
+        """Whether the feeder must stop: waiting and in-flight events reach a bound."""
+        return self.events >= self._max_events or self.bytes >= self._max_bytes
+
+    @property
+    def partitions(self) -> set[P]:
+        """The partitions that have an event waiting or in flight."""
+        return {partition for partition, _ in self._lanes}
+
+    def add(self, partition: P, key: bytes, item: T, size_bytes: int, work: Work) -> None:
+        """Put an event at the end of its lane."""
+        lane = self._lanes.get((partition, key))
+        if lane is None:
+            lane = self._lanes[partition, key] = _Lane(partition, key, deque())
+        lane.waiting.append(_Waiting(item, size_bytes, work))
+        self.events += 1
+        self.bytes += size_bytes
+        if len(lane.waiting) == 1 and not lane.in_flight:
+            self._ready[work].append(lane)
+
+    def take(self, work: Work, max_events: int, max_per_lane: int = 1) -> list[Run[P, T]]:
+        """Runs of ready lanes in turn, at most `max_events` in all; their lanes are in flight.
+
+        Events stay counted, and stay at the head of their lane, until `finish`.
+        """
+        ready = self._ready[work]
+        runs: list[Run[P, T]] = []
+        while ready and max_events > 0:
+            lane = ready.popleft()
+            if lane.dropped:
+                continue
+            items: list[T] = []
+            for waiting in lane.waiting:
+                if waiting.work is not work or len(items) >= min(max_per_lane, max_events):
+                    break
+                items.append(waiting.item)
+            max_events -= len(items)
+            lane.in_flight = True
+            runs.append(Run(lane, items))
+        return runs
+
+    def finish(self, run: Run[P, T], done: int, retry_at: float | None = None) -> bool:
+        """Give a run back: its first `done` events leave, the others stay at the head.
+
+        With `retry_at` the lane rests until `wake` is called with that time. False if the
+        lane was dropped meanwhile: whatever became of the run no longer concerns us.
+        """
+        lane = run.lane
+        if lane.dropped:
+            return False
+        if not lane.in_flight:
+            raise ValueError("a run is given back once")
+        lane.in_flight = False
+        for _ in range(done):
+            waiting = lane.waiting.popleft()
+            self.events -= 1
+            self.bytes -= waiting.size_bytes
+        if not lane.waiting:
+            del self._lanes[lane.partition, lane.key]
+            lane.dropped = True
+        elif retry_at is None:
+            self._ready[lane.waiting[0].work].append(lane)
+        else:
+            lane.delayed = True
+            self._ticket += 1
+            heapq.heappush(self._delayed, (retry_at, self._ticket, lane))
+        return True
+
+    def reclassify(self, run: Run[P, T], work: Work) -> None:
+        """Say that the head event of a run in hand now needs another sort of work."""
+        run.lane.waiting[0].work = work
+
+    def wake(self, now: float) -> None:
+        """Make ready the lanes whose `retry_at` has come."""
+        while self._delayed and self._delayed[0][0] <= now:
+            _, _, lane = heapq.heappop(self._delayed)
+            if not lane.dropped:
+                lane.delayed = False
+                self._ready[lane.waiting[0].work].append(lane)
+
+    def next_wake(self) -> float | None:
+        """The earliest `retry_at`, or None if no lane rests."""
+        return self._delayed[0][0] if self._delayed else None
+
+    def ready(self, work: Work) -> bool:
+        """Whether `take` would give something."""
+        return any(not lane.dropped for lane in self._ready[work])
+
+    def drop(self, partition: P) -> int:
+        """Forget a partition's lanes, in flight or not; how many events that were."""
+        return sum(self._remove(lane) for lane in self._of(partition))
+
+    def drop_waiting(self, partition: P) -> int:
+        """Forget what of a partition is not in flight; runs in flight may still be finished."""
+        dropped = 0
+        for lane in self._of(partition):
+            if not lane.in_flight:
+                dropped += self._remove(lane)
+        return dropped
+
+    def in_flight(self, partition: P) -> int:
+        """How many lanes of a partition have a run in flight."""
+        return sum(lane.in_flight for lane in self._of(partition))
+
+    def _of(self, partition: P) -> list[_Lane[P, T]]:
+        return [lane for lane in self._lanes.values() if lane.partition == partition]
+
+    def _remove(self, lane: _Lane[P, T]) -> int:
+        lane.dropped = True
+        del self._lanes[lane.partition, lane.key]
+        self.events -= len(lane.waiting)
+        self.bytes -= sum(waiting.size_bytes for waiting in lane.waiting)
+        return len(lane.waiting)

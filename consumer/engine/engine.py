@@ -1,0 +1,177 @@
+"""One consumer of one group: its threads, how they start, and how they stop.
+
+Kafka → poll thread → inbox → dispatcher → batches → committer → results → inbox
+                                        ↘ external handlers → inbox
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+import time
+from collections.abc import Callable
+from queue import SimpleQueue
+from typing import Any
+
+from consumer.core.backoff import Backoff
+from consumer.core.disposition import Policy
+from consumer.engine.dispatcher import Command, Dispatcher, ExternalDone, Limits, Stop
+from consumer.engine.engine_metrics import EngineMetrics
+from consumer.engine.external import ExternalHandlers
+from consumer.engine.failures import Failures
+from consumer.engine.group_commit import Batch, GroupCommitter
+from consumer.engine.poll_thread import PollThread
+from consumer.engine.tracing import ConsumerTracing
+from consumer.handlers.registration import Handlers
+from consumer.stores.contract import Store
+
+log = logging.getLogger("hookline.consumer")
+
+
+def kafka_properties(
+    bootstrap_servers: str, group: str, overrides: dict[str, Any], *, modern_protocol: bool
+) -> dict[str, Any]:
+    """The consumer's librdkafka properties. `modern_protocol`: KIP-848, offered by Kafka 4."""
+    protocol = (
+        {"group.protocol": "consumer"}
+        if modern_protocol
+        else {"partition.assignment.strategy": "cooperative-sticky", "session.timeout.ms": 10_000}
+    )
+    return {
+        "bootstrap.servers": bootstrap_servers,
+        "client.id": "hookline-consumer",
+        **protocol,
+        # The default of a second makes gaps whenever the local queue was full.
+        "fetch.queue.backoff.ms": 20,
+        # Counted per partition, so the bytes are the bound that holds.
+        "queued.min.messages": 5_000,
+        "queued.max.messages.kbytes": 32_768,
+        "fetch.wait.max.ms": 100,
+        **overrides,
+        "group.id": group,
+        # Ours to decide: the store's progress is the authority, Kafka's offsets follow it.
+        "enable.auto.commit": False,
+        "enable.auto.offset.store": False,
+        # Only when the store's offset is no longer in the log: what is left of it, not nothing.
+        "auto.offset.reset": "earliest",
+        "isolation.level": "read_committed",
+    }
+
+
+class ConsumerEngine:
+    """Start it, wait for `failed` or a signal, stop it."""
+
+    def __init__(
+        self,
+        *,
+        topic: str,
+        group: str,
+        properties: dict[str, Any],
+        store: Store,
+        handlers: Handlers,
+        limits: Limits | None = None,
+        backoff: Backoff | None = None,
+        policy: Policy = Policy.BLOCK,
+        tracing_enabled: bool = False,
+    ) -> None:
+        limits = limits or Limits()
+        backoff = backoff or Backoff()
+        tracing = ConsumerTracing(group, enabled=tracing_enabled)
+        self.failed = threading.Event()
+        self.reason = ""
+        self._limits = limits
+        self._store = store
+        self._inbox: SimpleQueue[Command] = SimpleQueue()
+        self._batches: SimpleQueue[Batch | None] = SimpleQueue()
+        self._committer = GroupCommitter(store, tracing)
+        self._external = ExternalHandlers(
+            threads=limits.threads,
+            tracing=tracing,
+            done=lambda run, error: self._inbox.put(ExternalDone(run, error)),
+        )
+        metrics = EngineMetrics(lambda: self.dispatcher.gauges())
+        self.dispatcher = Dispatcher(
+            handlers=handlers,
+            limits=limits,
+            backoff=backoff,
+            failures=Failures(
+                group=group,
+                backoff=backoff,
+                policy=policy,
+                metrics=metrics,
+                draw=random.random,
+            ),
+            tracing=tracing,
+            batches=self._batches,
+            external=self._external,
+            inbox=self._inbox,
+            metrics=metrics,
+        )
+        self.poll_thread = PollThread(
+            topic=topic,
+            properties=properties,
+            store=store,
+            dispatcher=self.dispatcher,
+            tracing=tracing,
+            drain_deadline_s=limits.drain_deadline_s,
+        )
+        self._threads = [
+            self._thread("hookline-dispatch", self.dispatcher.run),
+            self._thread("hookline-commit", self._commit_batches),
+            self._thread("hookline-poll", self.poll_thread.run),
+        ]
+
+    def start(self) -> None:
+        """Start the threads."""
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self) -> bool:
+        """Drain within the deadline, commit, leave the group; False if something had to be cut.
+
+        What is cut was never marked done, so it runs again after the next start.
+        """
+        deadline_s = time.monotonic() + self._limits.drain_deadline_s + 10.0
+        self.poll_thread.stop()
+        dispatch, commit, poll = self._threads
+        poll.join(max(0.0, deadline_s - time.monotonic()))
+        self._inbox.put(Stop())
+        dispatch.join(5.0)
+        self._batches.put(None)
+        commit.join(5.0)
+        self._external.close()
+        clean = not any(thread.is_alive() for thread in self._threads)
+        if clean:
+            self._committer.close()
+            self._store.close()
+        return clean
+
+    def live(self) -> tuple[bool, str]:
+        """Whether all threads run, and if not which ended and why."""
+        if self.failed.is_set():
+            return False, self.reason
+        return True, ""
+
+    def ready(self) -> tuple[bool, str]:
+        """Whether partitions are assigned (a spare replica is not needed, and not ready)."""
+        if not self.poll_thread.assigned:
+            return False, "no partition is assigned yet"
+        return self.live()
+
+    def _commit_batches(self) -> None:
+        while (batch := self._batches.get()) is not None:
+            self._inbox.put(self._committer.carry_out(batch))
+
+    def _thread(self, name: str, run: Callable[[], None]) -> threading.Thread:
+        def top() -> None:
+            try:
+                run()
+            # The thread's top. A consumer without one of its threads stands still while it
+            # looks alive: fail the process, and let the orchestrator start it anew.
+            except Exception as error:
+                log.critical("a consumer thread ended", exc_info=error)
+                self.reason = f"thread {name} ended: {type(error).__name__}: {error}"
+                self.failed.set()
+
+        return threading.Thread(target=top, name=name, daemon=True)

@@ -1,0 +1,74 @@
+"""The transaction as a handler sees it: statements yes, beginning and ending no."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Final, Protocol
+
+from schemas.errors import TransactionEnded
+
+Parameters = Sequence[Any] | Mapping[str, Any]
+
+_CONTROL: Final = re.compile(
+    r"(?:\s|--[^\n]*\n|/\*.*?\*/|;)*"
+    r"(BEGIN|START|COMMIT|END|ROLLBACK|ABORT|SAVEPOINT|RELEASE|PREPARE\s+TRANSACTION|ATTACH"
+    r"|DETACH|VACUUM|PRAGMA)\b",
+    re.IGNORECASE | re.DOTALL,
+)
+_REMEMBERED: Final = 512
+
+
+class Cursor(Protocol):
+    """What `Transaction.execute` returns: the rows, and how many were changed."""
+
+    @property
+    def rowcount(self) -> int:
+        """How many rows the statement changed, or -1."""
+
+    def fetchone(self) -> Any:
+        """The next row or None."""
+
+    def fetchall(self) -> list[Any]:
+        """All rows left."""
+
+
+class Transaction:
+    """Runs a handler's statements in the consumer's own transaction.
+
+    What is executed here commits together with the note that the event is done, or not at all.
+    An exception from the handler takes back this event's statements only.
+    """
+
+    __slots__ = ("_allowed", "_execute", "_executemany")
+
+    def __init__(
+        self,
+        execute: Callable[[str, Parameters], Cursor],
+        executemany: Callable[[str, Iterable[Parameters]], Cursor],
+    ) -> None:
+        self._execute = execute
+        self._executemany = executemany
+        self._allowed: set[str] = set()
+
+    def execute(self, sql: str, parameters: Parameters = ()) -> Cursor:
+        """Run one statement; TransactionEnded if it would begin or end a transaction."""
+        if sql not in self._allowed:
+            self._check(sql)
+        return self._execute(sql, parameters)
+
+    def executemany(self, sql: str, rows: Iterable[Parameters]) -> Cursor:
+        """Run one statement for each row of parameters."""
+        if sql not in self._allowed:
+            self._check(sql)
+        return self._executemany(sql, rows)
+
+    def _check(self, sql: str) -> None:
+        if match := _CONTROL.match(sql):
+            raise TransactionEnded(
+                f"a handler may not run {match[1].upper()}: the transaction also holds the note "
+                "that the event is done; raise an exception to take this event's effect back"
+            )
+        if len(self._allowed) >= _REMEMBERED:
+            self._allowed.clear()
+        self._allowed.add(sql)
