@@ -1,7 +1,12 @@
-"""Every metric's name and unit, in one place; OpenTelemetry adds `_total` where Prometheus does."""
+"""Every metric's name and unit, in one place; OpenTelemetry adds `_total` where Prometheus does.
+
+Labels come from closed sets and configured ids only: nothing that a sender chooses is a label.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Final
 
 # Gateway
@@ -23,3 +28,26 @@ LANES: Final = "hookline_lanes"
 BUFFERED_EVENTS: Final = "hookline_buffered_events"
 BUFFERED_BYTES: Final = "hookline_buffered_bytes"
 FENCED: Final = "hookline_fenced"
+
+#: Upper bounds of each histogram's buckets, in the unit that its name ends in.
+HISTOGRAM_BOUNDS: Final[Mapping[str, tuple[float, ...]]] = MappingProxyType(
+    {
+        WEBHOOK_SECONDS: (
+            *(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05),
+            *(0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0),
+        ),
+        # To an hour: after an outage this is the age of the backlog.
+        EVENT_END_TO_END_SECONDS: (
+            *(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5),
+            *(1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0),
+        ),
+        COMMIT_SECONDS: (
+            *(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05),
+            *(0.1, 0.25, 0.5, 1.0, 2.5, 5.0),
+        ),
+        EVENTS_PER_COMMIT: (
+            *(1.0, 2.0, 5.0, 10.0, 20.0, 50.0),
+            *(100.0, 200.0, 500.0, 1000.0, 2000.0),
+        ),
+    }
+)
