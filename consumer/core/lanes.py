@@ -86,7 +86,8 @@ class Lanes(Generic[P, T]):
         lane.waiting.append(_Waiting(item, size_bytes, work))
         self.events += 1
         self.bytes += size_bytes
-        if len(lane.waiting) == 1 and not lane.in_flight:
+        # An event in flight stays at the head, so a lane of one event was empty.
+        if len(lane.waiting) == 1:
             self._ready[work].append(lane)
 
     def take(self, work: Work, max_events: int, max_per_lane: int = 1) -> list[Run[P, T]]:

@@ -95,7 +95,7 @@ def test_order_holds_per_key_and_nothing_is_lost_or_handed_out_twice(seed: int, 
         assert under_test.events == left
         assert under_test.bytes == 10 * left
 
-    while under_test.events:
+    while under_test.events > 0:
         now += 10
         under_test.wake(now)
         take()
