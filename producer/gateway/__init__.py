@@ -1,0 +1,1 @@
+"""The HTTP receiver: reads, verifies, identifies, publishes, answers."""

@@ -1,0 +1,1 @@
+"""Puts records on Kafka and says when they are safe."""

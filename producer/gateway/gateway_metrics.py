@@ -1,0 +1,80 @@
+"""The gateway's metrics. Counts are plain integers on the hot path, read when scraped."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+from typing import Protocol
+
+from opentelemetry import metrics
+from opentelemetry.metrics import CallbackOptions, Observation
+
+from schemas import metrics as names
+
+
+class PublisherGauges(Protocol):
+    """What of the publisher is measured."""
+
+    in_flight: int
+    in_flight_bytes: int
+    failures: Counter[str]
+
+
+class GatewayMetrics:
+    """One per process. A label's values come from configuration, never from a request."""
+
+    def __init__(self, publisher: PublisherGauges) -> None:
+        self._webhooks: Counter[tuple[str, str]] = Counter()
+        self._verified: Counter[tuple[str, str]] = Counter()
+        self._quarantined: Counter[tuple[str, str]] = Counter()
+        meter = metrics.get_meter("hookline.gateway")
+        self._seconds = meter.create_histogram(names.WEBHOOK_SECONDS)
+        for name, counts, labels in (
+            (names.WEBHOOKS, self._webhooks, ("connection", "outcome")),
+            (names.SIGNATURE_VERIFIED, self._verified, ("connection", "secret_name")),
+            (names.QUARANTINED, self._quarantined, ("connection", "reason")),
+        ):
+            meter.create_observable_counter(name, callbacks=[_counts(counts, labels)])
+        meter.create_observable_counter(
+            names.PUBLISH_FAILED,
+            callbacks=[
+                lambda _: [
+                    Observation(count, {"reason": reason})
+                    for reason, count in publisher.failures.copy().items()
+                ]
+            ],
+        )
+        meter.create_observable_gauge(
+            names.PUBLISH_IN_FLIGHT, callbacks=[lambda _: [Observation(publisher.in_flight)]]
+        )
+        meter.create_observable_gauge(
+            names.PUBLISH_IN_FLIGHT_BYTES,
+            callbacks=[lambda _: [Observation(publisher.in_flight_bytes)]],
+        )
+
+    def verified(self, connection: str, secret_name: str) -> None:
+        """A signature was verified, by which secret."""
+        self._verified[connection, secret_name] += 1
+
+    def quarantined(self, connection: str, reason: str) -> None:
+        """An authentic request could not be read."""
+        self._quarantined[connection, reason] += 1
+
+    def answered(self, connection: str, outcome: str, duration_ns: int) -> None:
+        """A request was answered; `connection` is empty where it is not a known one."""
+        self._webhooks[connection, outcome] += 1
+        self._seconds.record(duration_ns / 1e9, {"outcome": outcome})
+
+
+def _counts(
+    counts: Counter[tuple[str, str]], labels: tuple[str, str]
+) -> Callable[[CallbackOptions], Iterable[Observation]]:
+    def observe(_: CallbackOptions) -> Iterable[Observation]:
+        first, second = labels
+        # A copy: the scrape may run on another thread than the event loop.
+        return [
+            Observation(count, {first: one, second: two})
+            for (one, two), count in counts.copy().items()
+        ]
+
+    return observe

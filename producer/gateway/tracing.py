@@ -1,0 +1,114 @@
+"""The gateway's two spans: SERVER `POST /webhooks/{connection}` and PRODUCER `send {topic}`.
+
+A request that is sampled out costs no span at all, only the traceparent that the log carries.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from typing import Any, Final
+
+from opentelemetry import trace
+from opentelemetry.trace import Link, Span, SpanContext, SpanKind, Status, StatusCode, TraceFlags
+
+from schemas import request_id as request_ids
+
+_TRACEPARENT: Final = re.compile(r"00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})")
+_ROUTE: Final = "/webhooks/{connection}"
+
+
+class RequestTrace:
+    """The spans of one sampled request."""
+
+    __slots__ = ("_send", "_server", "_tracer")
+
+    def __init__(self, tracer: trace.Tracer, server: Span) -> None:
+        self._tracer = tracer
+        self._server = server
+        self._send: Span | None = None
+
+    def send(self, topic: str, key: str, request_id: str, size_bytes: int) -> str:
+        """Begin the PRODUCER span; its traceparent, for the record's headers."""
+        self._send = self._tracer.start_span(
+            f"send {topic}",
+            context=trace.set_span_in_context(self._server),
+            kind=SpanKind.PRODUCER,
+            attributes={
+                "messaging.system": "kafka",
+                "messaging.destination.name": topic,
+                "messaging.operation.name": "send",
+                "messaging.operation.type": "send",
+                "messaging.message.conversation_id": request_id,
+                "messaging.message.body.size": size_bytes,
+                "messaging.kafka.message.key": key,
+            },
+        )
+        context = self._send.get_span_context()
+        return f"00-{context.trace_id:032x}-{context.span_id:016x}-01"
+
+    def sent(self, partition: int, offset: int) -> None:
+        """End the PRODUCER span: the log has the event."""
+        if self._send is not None:
+            self._send.set_attribute("messaging.destination.partition.id", str(partition))
+            self._send.set_attribute("messaging.kafka.offset", offset)
+            self._send.end()
+            self._send = None
+
+    def end(self, status: int, attributes: dict[str, Any]) -> None:
+        """End the SERVER span with the answer's status."""
+        if self._send is not None:
+            self._send.set_status(Status(StatusCode.ERROR))
+            self._send.end()
+        self._server.set_attribute("http.response.status_code", status)
+        self._server.set_attributes(attributes)
+        if status >= 500:
+            self._server.set_status(Status(StatusCode.ERROR))
+        self._server.end()
+
+
+class GatewayTracing:
+    """`bound` is the sampling ratio * 2**64; 0 when nothing is exported."""
+
+    def __init__(self, bound: int) -> None:
+        self._bound = bound
+        self._tracer = trace.get_tracer("hookline.gateway")
+
+    def begin(self, request_id: bytes, inbound: str | None, elapsed_ns: int) -> RequestTrace | None:
+        """The trace of a request that began so long ago, or None if it is sampled out."""
+        if not self._bound or not request_ids.sampled(request_id, self._bound):
+            return None
+        token = request_ids.current_request_id.set(request_id)
+        try:
+            # An explicit empty context: this is a root, whatever runs around it.
+            server = self._tracer.start_span(
+                f"POST {_ROUTE}",
+                context=trace.set_span_in_context(trace.INVALID_SPAN),
+                kind=SpanKind.SERVER,
+                links=_links(inbound),
+                start_time=time.time_ns() - elapsed_ns,
+                attributes={
+                    "http.request.method": "POST",
+                    "http.route": _ROUTE,
+                    "url.scheme": "http",
+                },
+            )
+        finally:
+            request_ids.current_request_id.reset(token)
+        return RequestTrace(self._tracer, server)
+
+
+def unsampled_traceparent(request_id: str) -> str:
+    """The traceparent of a request without spans: its trace id is still the request id."""
+    return f"00-{request_id}-{os.urandom(8).hex()}-00"
+
+
+def _links(inbound: str | None) -> list[Link]:
+    # Anybody can send one: it may be pointed at, never continued.
+    if inbound is None or (match := _TRACEPARENT.fullmatch(inbound)) is None:
+        return []
+    context = SpanContext(
+        int(match[1], 16), int(match[2], 16), True, TraceFlags(int(match[3], 16) & 1)
+    )
+    return [Link(context)] if context.is_valid else []
