@@ -57,6 +57,3 @@ class Secret:
 
     def __reduce_ex__(self, protocol: Any) -> NoReturn:
         raise TypeError("a secret is never serialised: pass its reference and resolve it there")
-
-    def __getstate__(self) -> NoReturn:
-        raise TypeError("a secret is never serialised: pass its reference and resolve it there")

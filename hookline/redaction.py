@@ -79,6 +79,12 @@ _PATTERNS: Final = (
     ),
 )
 
+_BY_NEEDLE: Final = tuple(
+    (needle, pattern, replacement)
+    for needles, pattern, replacement in _PATTERNS
+    for needle in needles
+)
+
 #: Names whose values are masked wherever they are keys of data or of span attributes.
 SECRET_NAMES: Final = frozenset(
     {
@@ -126,8 +132,8 @@ class Redactor:
         """The text without secrets; the same object if there are none."""
         text = self._without_values(text)
         lower = text.lower()
-        for needles, pattern, replacement in _PATTERNS:
-            if any(needle in lower for needle in needles):
+        for needle, pattern, replacement in _BY_NEEDLE:
+            if needle in lower:
                 text = pattern.sub(replacement, text)
         return text
 

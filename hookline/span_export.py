@@ -126,7 +126,7 @@ class ExportComplaints(logging.Handler):
         self._quiet_until_s = now_s + COMPLAINT_INTERVAL_S
         unsaid, self._unsaid = self._unsaid, 0
         _log.warning(
-            "Telemetry is not exported; webhooks are not affected: check the collector and "
-            "OTEL_EXPORTER_OTLP_ENDPOINT",
+            "Telemetry is lost on its way out, webhooks are not affected: check the collector "
+            "behind OTEL_EXPORTER_OTLP_ENDPOINT",
             extra={"data": {"reason": record.getMessage(), "unsaid": unsaid}},
         )

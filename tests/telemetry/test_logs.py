@@ -5,8 +5,6 @@ import json
 import logging
 import subprocess
 import sys
-import threading
-import warnings
 
 import pytest
 
@@ -274,12 +272,6 @@ def test_a_registered_secret_is_in_no_log_line(form, redactor, capsys):
         raise_with(CANARY)
     except RuntimeError:
         log.exception("failed %s", CANARY)
-    with warnings.catch_warnings():
-        warnings.simplefilter("always")
-        warnings.warn(CANARY, stacklevel=1)
-    thread = threading.Thread(target=raise_with, args=(CANARY,), name=CANARY)
-    thread.start()
-    thread.join()
     output = stream.getvalue() + "".join(capsys.readouterr())
     assert output.count(MASK) >= 14
     assert "c4nary" not in output
@@ -299,9 +291,9 @@ def test_a_value_under_a_secret_s_name_is_masked(output):
     assert output.line["secret_name"] == "new"
 
 
-def test_an_uncaught_exception_of_a_process_is_a_redacted_line():
+def test_uncaught_exceptions_and_warnings_of_a_process_are_redacted_lines():
     code = f"""
-import sys
+import sys, threading, warnings
 from credentials.secret import Secret
 from hookline.logs import configure_logs
 from hookline.redaction import Redactor
@@ -309,11 +301,21 @@ redactor = Redactor()
 redactor.register(Secret({CANARY!r}))
 configure_logs("INFO", "json", sys.stderr, redactor)
 value = "".join(({CANARY[:5]!r}, {CANARY[5:]!r}))
-raise ValueError(value)
+def fail():
+    raise ValueError(value)
+warnings.warn(value)
+thread = threading.Thread(target=fail, name=value)
+thread.start()
+thread.join()
+fail()
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert CANARY not in done.stderr + done.stdout
-    line = json.loads(done.stderr)
-    assert line["level"] == "CRITICAL"
-    assert line["exception"]["message"] == MASK
+    warning, in_thread, at_end = (json.loads(line) for line in done.stderr.splitlines())
+    assert (warning["level"], warning["logger"]) == ("WARNING", "py.warnings")
+    assert in_thread["msg"] == "An uncaught exception ends a thread"
+    assert in_thread["thread"] == MASK
+    assert in_thread["exception"]["message"] == MASK
+    assert at_end["level"] == "CRITICAL"
+    assert at_end["exception"]["message"] == MASK
