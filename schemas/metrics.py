@@ -11,7 +11,7 @@ from typing import Final
 
 # Gateway
 WEBHOOKS: Final = "hookline_webhooks"  # {connection, outcome}
-WEBHOOK_SECONDS: Final = "hookline_webhook_duration_seconds"  # {outcome}
+WEBHOOK_SECONDS: Final = "hookline_webhook_duration_seconds"
 SIGNATURE_VERIFIED: Final = "hookline_signature_verified"  # {connection, secret_name}
 QUARANTINED: Final = "hookline_quarantined"  # {connection, reason}
 PUBLISH_IN_FLIGHT: Final = "hookline_publish_in_flight"
