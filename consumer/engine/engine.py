@@ -80,6 +80,7 @@ class ConsumerEngine:
         tracing = ConsumerTracing(group, enabled=tracing_enabled)
         self.failed = threading.Event()
         self.reason = ""
+        self._stopped: bool | None = None
         self._limits = limits
         self._store = store
         self._inbox: SimpleQueue[Command] = SimpleQueue()
@@ -130,8 +131,11 @@ class ConsumerEngine:
     def stop(self) -> bool:
         """Drain within the deadline, commit, leave the group; False if something had to be cut.
 
-        What is cut was never marked done, so it runs again after the next start.
+        What is cut was never marked done, so it runs again after the next start. A handler on a
+        thread cannot be cut: a process that wants to end then must not wait for its threads.
         """
+        if self._stopped is not None:
+            return self._stopped
         deadline_s = time.monotonic() + self._limits.drain_deadline_s + 10.0
         self.poll_thread.stop()
         dispatch, commit, poll = self._threads
@@ -145,7 +149,8 @@ class ConsumerEngine:
         if clean:
             self._committer.close()
             self._store.close()
-        return clean
+        self._stopped = clean and self._external.idle
+        return self._stopped
 
     def live(self) -> tuple[bool, str]:
         """Whether all threads run, and if not which ended and why."""

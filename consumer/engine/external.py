@@ -28,6 +28,8 @@ class ExternalHandlers:
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="hookline-handler")
         self._loop = asyncio.new_event_loop()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._running = 0
+        self._counting = threading.Lock()
         self._thread = threading.Thread(
             target=self._loop.run_forever, name="hookline-handlers", daemon=True
         )
@@ -42,6 +44,11 @@ class ExternalHandlers:
         else:
             context = contextvars.copy_context()
             self._pool.submit(context.run, self._run_sync, run, record)
+
+    @property
+    def idle(self) -> bool:
+        """Whether no handler runs any more; a hint, read from another thread."""
+        return self._running == 0 and not self._tasks
 
     def close(self) -> None:
         """Stop; what still runs is abandoned (it was never marked done, so it runs again)."""
@@ -72,6 +79,15 @@ class ExternalHandlers:
         self._done(run, error)
 
     def _run_sync(self, run: RecordRun, record: Record) -> None:
+        with self._counting:
+            self._running += 1
+        try:
+            self._call(run, record)
+        finally:
+            with self._counting:
+                self._running -= 1
+
+    def _call(self, run: RecordRun, record: Record) -> None:
         handler, event = record.handler, record.event
         assert handler is not None
         assert event is not None
