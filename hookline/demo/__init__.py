@@ -1,0 +1,1 @@
+"""`hookline demo`: the whole way of a webhook on one machine, shown live and then checked."""
