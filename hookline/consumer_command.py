@@ -12,19 +12,15 @@ from pathlib import Path
 import click
 
 from consumer.core.backoff import Backoff
+from consumer.core.disposition import Policy
 from consumer.engine.dispatcher import Limits
 from consumer.engine.engine import ConsumerEngine, kafka_properties
 from consumer.stores.contract import Store
 from consumer.stores.sqlite import open_sqlite
-from credentials.environment import EnvironmentBackend
-from credentials.file import FileBackend
-from credentials.resolver import Resolver
 from hookline.handler_loading import load_handlers
 from hookline.health_server import HealthServer
-from hookline.logs import configure_logs
-from hookline.redaction import Redactor
+from hookline.process import set_up
 from hookline.settings import Settings, load
-from hookline.telemetry import configure_telemetry
 from schemas.errors import ConfigurationError
 
 log = logging.getLogger("hookline.consumer")
@@ -46,22 +42,12 @@ def command(config: Path | None) -> None:
 
 def run(settings: Settings) -> int:
     """Consume until SIGTERM or SIGINT; the exit code: 0 after a clean stop."""
-    redactor = Redactor()
-    configure_logs(
-        settings.telemetry.log_level, settings.telemetry.log_format, sys.stdout, redactor
-    )
-    telemetry = configure_telemetry(
-        "hookline-consumer",
-        settings.telemetry.sample_ratio,
-        os.environ,
-        redactor,
-        environment=settings.environment,
-    ).install()
-    resolver = Resolver([EnvironmentBackend(os.environ), FileBackend()], redactor.register)
+    process = set_up("hookline-consumer", settings, os.environ)
+    telemetry = process.telemetry
     consumer = settings.consumer
     handlers = load_handlers(consumer.handlers)
     store = open_store(consumer.store, consumer.group)
-    properties = settings.kafka.resolved_properties(resolver)
+    properties = settings.kafka.resolved_properties(process.resolver)
     engine = ConsumerEngine(
         topic=settings.topics.events,
         group=consumer.group,
@@ -86,6 +72,7 @@ def run(settings: Settings) -> int:
             max_s=consumer.retry.max_ms / 1000,
             budget_s=consumer.retry.budget_ms / 1000,
         ),
+        policy=Policy(consumer.on_failure),
         tracing_enabled=telemetry.sampling_bound > 0,
     )
     host, _, port = consumer.listen.rpartition(":")

@@ -34,6 +34,10 @@ from schemas.errors import HooklineError
 _HMAC_OPTIONS = {
     "header": "x-shop-signature",
     "prefix": "sha256=",
+    "event_id": "body:/id",
+    "event_type": "body:/type",
+    "resource_type": "literal:order",
+    "resource_id": "body:/data/id",
     "occurred_at": "body:/created_at",
 }
 _CONNECTIONS: tuple[tuple[str, str, dict[str, Any]], ...] = (

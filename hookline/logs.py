@@ -48,7 +48,10 @@ class _Fields:
         return self._text(text)
 
     def request_id(self, record: logging.LogRecord) -> str | None:
-        value = getattr(record, "request_id", None)
+        data = getattr(record, "data", None)
+        value = data.get("request_id") if isinstance(data, dict) else None
+        if value is None:
+            value = getattr(record, "request_id", None)
         if value is None:
             value = current_request_id.get()
         if value is None:
@@ -62,6 +65,7 @@ class _Fields:
         if not isinstance(value, Mapping):
             return {"data": self._plain(value, 0)}
         plain: dict[str, Any] = self._plain(value, 0)
+        plain.pop("request_id", None)  # It is the line's own.
         return {f"data.{key}" if key in _RESERVED else key: plain[key] for key in plain}
 
     def exception(self, record: logging.LogRecord) -> dict[str, str] | None:

@@ -43,9 +43,7 @@ class Picture:
         what, request_id = line.get("msg"), line.get("request_id")
         if what == "accepted" and request_id:
             self.accepted[request_id] = line
-            self.latest.append(
-                f"[green]accepted[/]   {line['event_type']:<34} {line['resource_key']}"
-            )
+            self.latest.append(f"[green]accepted[/]   {line['event_type']:<30} {_entity(line)}")
         elif what == "refused":
             self.refused[str(line.get("reason"))] += 1
             self.latest.append(f"[red]refused[/]    {line.get('status')} {line.get('reason')}")
@@ -53,7 +51,7 @@ class Picture:
             self.outcomes[what] += 1
             self.ended[request_id] = line | {"outcome": what}
             if what == "applied":
-                self.effects[line["resource_key"]] += 1
+                self.effects[_entity(line)] += 1
             else:
                 self.latest.append(f"[yellow]{what}[/]  {line['event_type']}")
         elif line.get("level", "").upper() in ("ERROR", "CRITICAL"):
@@ -86,11 +84,18 @@ class Picture:
         )
 
 
+def _entity(line: dict[str, Any]) -> str:
+    """The resource key without its tenant, which is the same for all here."""
+    return str(line["resource_key"]).partition("/")[2]
+
+
 def waterfall(console: Console, accepted: dict[str, Any], ended: dict[str, Any]) -> None:
     """The steps of one request, from its first byte to its commit."""
     gateway, consumer = accepted["steps"], ended["steps"]
     steps = [("gateway", name, gateway[key]) for name, key in _GATEWAY_STEPS]
-    steps.append(("kafka", "wait in log", consumer["queue_ms"]))
+    # Kafka's timestamp is from before publishing, so the wait holds the publishing too.
+    waited_ms = max(0.0, consumer["queue_ms"] - gateway["publish_ms"])
+    steps.append(("kafka", "wait in log", waited_ms))
     steps += [("consumer", name, consumer[key]) for name, key in _CONSUMER_STEPS]
     whole_ms = sum(ms for _, _, ms in steps) or 1.0
     table = Table(box=None, header_style="dim", title_justify="left")

@@ -8,8 +8,7 @@ from __future__ import annotations
 import logging
 import os
 import time
-from asyncio import Future
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Final, Protocol
 
 import msgspec
@@ -49,7 +48,7 @@ class Position(Protocol):
 
 
 class EventSink(Protocol):
-    """Where an event is made safe: Kafka. Raises, or its future raises, a PublishError."""
+    """Where an event is made safe: Kafka. Raises, or the awaiting of it raises, a PublishError."""
 
     def publish(
         self,
@@ -57,7 +56,7 @@ class EventSink(Protocol):
         key: bytes,
         value: bytes,
         headers: list[tuple[str, str | bytes | None]],
-    ) -> Future[Position]: ...
+    ) -> Awaitable[Position]: ...
 
 
 class Answer(msgspec.Struct, frozen=True, gc=False):

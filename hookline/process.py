@@ -1,0 +1,45 @@
+"""What every Hookline process sets up first: logs, telemetry, secrets."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+
+import msgspec
+
+from credentials.environment import EnvironmentBackend
+from credentials.file import FileBackend
+from credentials.resolver import Resolver
+from hookline.logs import configure_logs
+from hookline.redaction import Redactor
+from hookline.settings import Settings
+from hookline.telemetry import Telemetry, configure_telemetry
+
+
+class Process(msgspec.Struct, frozen=True):
+    """The parts that a process hands to its rooms."""
+
+    telemetry: Telemetry
+    resolver: Resolver
+
+
+def resolver_for(environ: Mapping[str, str], redactor: Redactor) -> Resolver:
+    """Resolves references of every scheme there is; what it gives is kept out of the logs."""
+    return Resolver([EnvironmentBackend(environ), FileBackend()], redactor.register)
+
+
+def set_up(name: str, settings: Settings, environ: Mapping[str, str]) -> Process:
+    """Configure logging and telemetry of this process, once."""
+    redactor = Redactor()
+    telemetry = settings.telemetry
+    configure_logs(telemetry.log_level, telemetry.log_format, sys.stdout, redactor)
+    return Process(
+        configure_telemetry(
+            name,
+            telemetry.sample_ratio,
+            environ,
+            redactor,
+            environment=settings.environment,
+        ).install(),
+        resolver_for(environ, redactor),
+    )

@@ -1,0 +1,228 @@
+"""The settings as models: what `hookline.yaml` may hold, with its bounds and descriptions."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+from typing import Annotated, Any, Final, Literal
+
+from msgspec.structs import replace
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
+
+from credentials.reference import parse_reference
+from credentials.resolver import Resolver
+from schemas.connection import Connection, ConnectionState, SecretReference
+from schemas.errors import SecretError
+from schemas.topics import EVENTS, QUARANTINE, Topic
+
+SLUG: Final = r"^[a-z0-9][a-z0-9._-]{0,62}$"
+Slug = Annotated[str, StringConstraints(pattern=SLUG)]
+Listen = Annotated[str, StringConstraints(pattern=r"^\S*:\d{1,5}$")]
+_SCHEMED: Final = re.compile(r"(env|file|vault|aws-sm|azure-kv):")
+# librdkafka properties that hold a secret: only as a reference.
+SECRET_PROPERTIES: Final = frozenset(
+    {
+        "sasl.password",
+        "ssl.key.password",
+        "ssl.keystore.password",
+        "ssl.key.pem",
+        "sasl.oauthbearer.client.secret",
+        "sasl.username",
+    }
+)
+_OURS: Final = {
+    "acks": "Hookline answers 200 only when all in-sync replicas have the event",
+    "request.required.acks": "Hookline answers 200 only when all in-sync replicas have the event",
+    "enable.idempotence": "without it, retries of the client would break the order",
+    "partitioner": "all producers of a topic must agree where a key goes",
+    "enable.auto.commit": "the store's progress is the authority",
+    "enable.auto.offset.store": "the store's progress is the authority",
+    "group.id": "write it at consumer.group",
+    "bootstrap.servers": "write it at kafka.bootstrap_servers",
+    "metadata.broker.list": "write it at kafka.bootstrap_servers",
+    "isolation.level": "events of an aborted transaction never happened",
+    "auto.offset.reset": "the store says where to start",
+}
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+class KafkaSettings(_Model):
+    """How to reach Kafka."""
+
+    bootstrap_servers: str = Field("localhost:9092", min_length=1, description="host:port, …")
+    properties: dict[str, str | int | float | bool] = Field(
+        {}, description="librdkafka's own properties; one that holds a secret as a reference."
+    )
+
+    @field_validator("properties")
+    @classmethod
+    def _may_be_set(cls, properties: dict[str, Any]) -> dict[str, Any]:
+        for name, value in properties.items():
+            if name in _OURS:
+                raise ValueError(f"{name} may not be set: {_OURS[name]}")
+            if name in SECRET_PROPERTIES and name != "sasl.username":
+                _check_reference(str(value))
+        return properties
+
+    def resolved_properties(self, resolver: Resolver) -> dict[str, Any]:
+        """The properties with their secrets in place of the references."""
+        return {
+            name: resolver.resolve(str(value)).reveal()
+            if name in SECRET_PROPERTIES and _SCHEMED.match(str(value))
+            else value
+            for name, value in self.properties.items()
+        }
+
+
+class SecretSettings(_Model):
+    """One signing secret of a connection."""
+
+    name: Slug = Field(description="What metrics and logs call it, such as 2026-11.")
+    ref: str = Field(description="Where it is: env:NAME or file:/path.")
+    not_before: datetime | None = Field(None, description="From when on it counts.")
+    not_after: datetime | None = Field(None, description="Until when it counts.")
+
+    @field_validator("ref")
+    @classmethod
+    def _is_reference(cls, ref: str) -> str:
+        return _check_reference(ref)
+
+    @field_validator("not_before", "not_after")
+    @classmethod
+    def _has_zone(cls, moment: datetime | None) -> datetime | None:
+        if moment is not None and moment.tzinfo is None:
+            raise ValueError("write the time with its zone, such as 2026-11-24T09:00:00Z")
+        return moment
+
+
+class ConnectionSettings(_Model):
+    """One customer's link to one system."""
+
+    id: Slug = Field(description="Its name in the URL: /webhooks/{id}.")
+    tenant: Slug = Field(description="The customer.")
+    provider: str = Field(description="github, standard_webhooks or hmac.")
+    secrets: list[SecretSettings] = Field(min_length=1, max_length=8)
+    options: dict[str, Any] = Field({}, description="The provider's own options.")
+    state: ConnectionState = Field(ConnectionState.ACTIVE, description="paused takes nothing.")
+
+    def to_connection(self, environment: str) -> Connection:
+        """As the rest of Hookline knows it."""
+        return Connection(
+            id=self.id,
+            tenant=self.tenant,
+            provider=self.provider,
+            environment=environment,
+            secrets=tuple(
+                SecretReference(
+                    name=secret.name,
+                    ref=secret.ref,
+                    not_before_s=secret.not_before.timestamp() if secret.not_before else None,
+                    not_after_s=secret.not_after.timestamp() if secret.not_after else None,
+                )
+                for secret in self.secrets
+            ),
+            options=self.options,
+            state=self.state,
+        )
+
+
+class GatewaySettings(_Model):
+    """The HTTP receiver."""
+
+    listen: Listen = Field("0.0.0.0:8080", description="host:port to take webhooks on.")
+    max_body_bytes: int = Field(1_048_576, ge=1024, le=3_500_000)
+    max_reading_bytes: int = Field(
+        134_217_728, ge=1_048_576, description="All bodies in memory together."
+    )
+    read_timeout_ms: int = Field(10_000, ge=100, le=120_000, description="For a whole body.")
+    header_timeout_ms: int = Field(5_000, ge=100, le=120_000)
+    shutdown_deadline_ms: int = Field(15_000, ge=0, le=600_000)
+
+
+class PublishSettings(_Model):
+    """How events get into Kafka."""
+
+    ack_deadline_ms: int = Field(2_000, ge=100, le=25_000, description="Later is answered 503.")
+    max_in_flight_events: int = Field(20_000, ge=1, le=1_000_000)
+    max_in_flight_bytes: int = Field(67_108_864, ge=4_194_304)
+    linger_ms: float = Field(2.0, ge=0, le=1000, description="How long to gather a batch.")
+
+
+class TopicSettings(_Model):
+    """Names and shape of the topics."""
+
+    events: str = Field("hookline.events", pattern=r"^[A-Za-z0-9._-]{1,249}$")
+    quarantine: str = Field("hookline.quarantine", pattern=r"^[A-Za-z0-9._-]{1,249}$")
+    partitions: int = Field(12, ge=1, le=10_000, description="Of the events topic.")
+    replication_factor: int = Field(1, ge=1, le=15)
+
+    def resolved(self) -> tuple[Topic, ...]:
+        """Every topic with these names and this many partitions."""
+        return (
+            replace(EVENTS, name=self.events, partitions=self.partitions),
+            replace(QUARANTINE, name=self.quarantine),
+        )
+
+
+class RetrySettings(_Model):
+    """How a failing event is tried again: full jitter, inside a budget."""
+
+    initial_ms: int = Field(100, ge=1, le=60_000)
+    max_ms: int = Field(30_000, ge=1, le=3_600_000)
+    budget_ms: int = Field(300_000, ge=0)
+
+
+class ConsumerSettings(_Model):
+    """One consumer group."""
+
+    group: str = Field("hookline", pattern=r"^[A-Za-z0-9._-]{1,249}$")
+    handlers: str = Field(
+        "examples.orders:handlers",
+        pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$",
+        description="module:name of your Handlers.",
+    )
+    store: str = Field("sqlite:///state/hookline.db", pattern=r"^[a-z+]+://.+")
+    listen: Listen = Field("127.0.0.1:8081", description="host:port of health and metrics.")
+    on_failure: Literal["block", "skip"] = Field(
+        "block",
+        description="An event whose retry budget is spent holds its key, or is a dead letter.",
+    )
+    concurrency: int = Field(256, ge=1, le=100_000, description="External handlers at once.")
+    threads: int = Field(16, ge=1, le=1_000, description="For handlers that are not async.")
+    max_buffered_events: int = Field(20_000, ge=1)
+    max_buffered_bytes: int = Field(67_108_864, ge=4_194_304)
+    max_batch_events: int = Field(500, ge=1, le=100_000, description="In one transaction.")
+    drain_deadline_ms: int = Field(20_000, ge=0, le=600_000)
+    retry: RetrySettings = RetrySettings()
+
+
+class TelemetrySettings(_Model):
+    """Logs and traces; where traces go is OTEL_EXPORTER_OTLP_ENDPOINT's to say."""
+
+    sample_ratio: float = Field(1.0, ge=0, le=1, description="Which share of requests is traced.")
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_format: Literal["json", "text"] = "json"
+
+
+class Settings(_Model):
+    """All of hookline.yaml."""
+
+    environment: Slug = Field("development", description="What these connections belong to.")
+    kafka: KafkaSettings = KafkaSettings()
+    connections: list[ConnectionSettings] = []
+    gateway: GatewaySettings = GatewaySettings()
+    publish: PublishSettings = PublishSettings()
+    topics: TopicSettings = TopicSettings()
+    consumer: ConsumerSettings = ConsumerSettings()
+    telemetry: TelemetrySettings = TelemetrySettings()
+
+
+def _check_reference(ref: str) -> str:
+    try:
+        parse_reference(ref)
+    except SecretError as error:
+        raise ValueError(str(error)) from None
+    return ref
