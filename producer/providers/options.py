@@ -14,7 +14,7 @@ class ProviderOptions(BaseModel):
 
 
 def problems(error: ValidationError, model: type[BaseModel], provider: str) -> list[str]:
-    """One line for each mistake: the option, what is wrong, what to write. No value is quoted."""
+    """One line for each mistake: the option, what is wrong, what to write."""
     return [_problem(dict(item), model, provider) for item in error.errors(include_url=False)]
 
 

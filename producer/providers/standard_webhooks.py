@@ -1,231 +1,292 @@
-"""Standard Webhooks, which Svix also speaks.
+"""Standard Webhooks, which Svix speaks too: id, timestamp and body are signed together.
 
-Rules: the Standard Webhooks specification, "Webhook headers" and "Signature scheme" (v1:
-HMAC-SHA256 with a `whsec_` secret; v1a: ed25519 with a `whpk_` public key); Svix documentation,
-"Verifying payloads manually", for the `svix-` header names.
+`v1` is HMAC-SHA256 with a `whsec_` secret, `v1a` ed25519 with a `whpk_` public key; each entry
+of the signature list is tried only with keys of its own kind. Source: the Standard Webhooks
+specification, "Signature scheme" and "Webhook headers".
 """
 
 from __future__ import annotations
 
-import base64
 import hmac
+from binascii import b2a_base64
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Final
+from typing import Annotated, ClassVar, Final
 
 import msgspec
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, Field
 
 from credentials.key_ring import Key
-from producer.providers import json_body
-from producer.providers.provider import Identity, Refusal, Refused, Request, Unreadable, Verified
-from producer.providers.resource import event_type_of, slug_of
-from producer.providers.signature_text import from_base64, single, usable_id
-from producer.providers.timestamps import from_iso8601, from_number, unix_seconds
+from producer.providers import timestamps
+from producer.providers.header_values import single
+from producer.providers.identity_sources import (
+    IdentityReader,
+    IdentitySources,
+    SourceText,
+    WhenNoResource,
+    optional_source,
+    parse_source,
+)
+from producer.providers.options import ProviderOptions
+from producer.providers.provider import (
+    Headers,
+    Identity,
+    Refused,
+    Request,
+    Unreadable,
+    Verified,
+)
+from producer.providers.refusals import (
+    NO_ACTIVE_SECRET,
+    SIGNATURE_MALFORMED,
+    SIGNATURE_MISSING,
+    SIGNATURE_WRONG,
+    TIMESTAMP_MALFORMED,
+    TIMESTAMP_MISSING,
+    TIMESTAMP_OUTSIDE_WINDOW,
+)
+from producer.providers.signature_text import from_base64
 from schemas.errors import SecretFormatError
 
-_MAX_SIGNATURES: Final = 32
-_DECODER: Final = msgspec.json.Decoder(dict[str, Any])
+MAX_SIGNATURES: Final = 32
+# One ed25519 check costs about 0.1 ms and anybody may send such a list: bounded more tightly.
+MAX_ED25519_SIGNATURES: Final = 4
+
+_HMAC_BYTES: Final = 32
+_HMAC_CHARS: Final = 44
+_ED25519_BYTES: Final = 64
+_ED25519_CHARS: Final = 88
+_ED25519_KEY_BYTES: Final = 32
 
 
-class StandardWebhooksOptions(BaseModel):
-    """What a connection may set; pointers are JSON pointers into the body."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    tolerance_s: int = Field(300, ge=1, le=86_400, description="Replay window, to both sides.")
-    type: str = Field("/type", description="Where the event type is.")
-    resource_type: str | None = Field(
-        None, description="Where the resource's type is; by default the event type's first part."
-    )
-    resource_id: str = Field("/data/id", description="Where the resource's id is.")
-    resource_version: str | None = Field(
-        None, description="Where the resource's version (a number or an ISO 8601 time) is."
-    )
-    occurred_at: str = Field("/timestamp", description="Where the time of the event is.")
-
-    @field_validator("type", "resource_type", "resource_id", "resource_version", "occurred_at")
-    @classmethod
-    def _is_pointer(cls, pointer: str | None) -> str | None:
-        if pointer is not None:
-            json_body.parse_pointer(pointer)
-        return pointer
+class _HeaderNames(msgspec.Struct, frozen=True):
+    id: str
+    timestamp: str
+    signature: str
 
 
-class _Symmetric(msgspec.Struct, frozen=True):
+_STANDARD: Final = _HeaderNames("webhook-id", "webhook-timestamp", "webhook-signature")
+_SVIX: Final = _HeaderNames("svix-id", "svix-timestamp", "svix-signature")
+
+
+class _SymmetricKey(msgspec.Struct, frozen=True):
     secret: bytes
 
 
-class _Asymmetric(msgspec.Struct, frozen=True):
+class _Ed25519Key(msgspec.Struct, frozen=True):
     public: Ed25519PublicKey
     private: Ed25519PrivateKey | None = None
 
 
+class StandardWebhooksOptions(ProviderOptions):
+    """What a connection may set. A source is "body:/pointer", "header:Name" or "literal:text"."""
+
+    tolerance_s: Annotated[
+        int,
+        Field(ge=1, le=86_400, description="how old or how early a webhook may be, in seconds"),
+    ] = 300
+    event_type: Annotated[SourceText, Field(description="where the event's type is")] = "body:/type"
+    resource_type: Annotated[
+        SourceText | None,
+        Field(description="where the entity's kind is; without it, the type's first segment"),
+    ] = None
+    resource_id: Annotated[SourceText, Field(description="where the entity's id is")] = (
+        "body:/data/id"
+    )
+    resource_version: Annotated[
+        SourceText | None,
+        Field(
+            description="where an integer or ISO 8601 time is that grows with each state of the "
+            "entity; set it only where a later state makes an earlier event needless"
+        ),
+    ] = None
+    occurred_at: Annotated[
+        SourceText | None, Field(description="where the time of the event is (ISO 8601 or Unix s)")
+    ] = "body:/timestamp"
+    when_no_resource: Annotated[
+        WhenNoResource,
+        optional_source,
+        Field(description="what to do with an event that has no entity's id"),
+    ] = "key_alone"
+
+
 class StandardWebhooks:
-    """The Standard Webhooks scheme."""
+    """Verifies and identifies by the Standard Webhooks specification."""
 
     name: ClassVar[str] = "standard_webhooks"
     Options: ClassVar[type[BaseModel]] = StandardWebhooksOptions
-    kept_headers: Sequence[str] = ("webhook-id", "webhook-timestamp", "svix-id", "svix-timestamp")
 
     def __init__(self, options: BaseModel) -> None:
         assert isinstance(options, StandardWebhooksOptions)
         self._tolerance_s = options.tolerance_s
-        self._type = json_body.parse_pointer(options.type)
-        self._resource_type = _optional(options.resource_type)
-        self._resource_id = json_body.parse_pointer(options.resource_id)
-        self._version = _optional(options.resource_version)
-        self._occurred_at = json_body.parse_pointer(options.occurred_at)
+        sources = IdentitySources(
+            event_type=parse_source(options.event_type),
+            resource_type=optional_source(options.resource_type),
+            resource_id=parse_source(options.resource_id),
+            resource_version=optional_source(options.resource_version),
+            occurred_at=optional_source(options.occurred_at),
+        )
+        self._identity = IdentityReader(
+            self.name, sources, time_unit="s", when_no_resource=options.when_no_resource
+        )
+        self.kept_headers: Sequence[str] = (
+            _STANDARD.id,
+            _STANDARD.timestamp,
+            _SVIX.id,
+            _SVIX.timestamp,
+            *sources.header_names(),
+        )
 
     def load_key(self, secret: str) -> object:
-        """`whsec_…` or bare base64 (symmetric), `whpk_…` (public) or `whsk_…` (private)."""
-        prefix, _, rest = secret.rpartition("_")
-        material = from_base64(rest)
-        if material is None or prefix not in ("", "whsec", "whpk", "whsk"):
+        """A key of `whsec_…` (or bare base64), `whpk_…`, or `whsk_…`, which can also sign."""
+        text = secret.strip()
+        if text.startswith("whpk_"):
+            return _Ed25519Key(_public_key(text.removeprefix("whpk_")))
+        if text.startswith("whsk_"):
+            private = _private_key(text.removeprefix("whsk_"))
+            return _Ed25519Key(private.public_key(), private)
+        symmetric = from_base64(text.removeprefix("whsec_"))
+        if not symmetric:
             raise SecretFormatError(
-                "a Standard Webhooks secret is whsec_ (or, for ed25519, whpk_) and base64"
+                "a Standard Webhooks secret is base64, mostly with whsec_ before it (whpk_ for a "
+                "public key), and this one is not: copy it again from the provider's page"
             )
-        if prefix == "whpk":
-            if len(material) != 32:
-                raise SecretFormatError("a whpk_ key is the base64 of 32 bytes (ed25519)")
-            return _Asymmetric(Ed25519PublicKey.from_public_bytes(material))
-        if prefix == "whsk":
-            # Some libraries write the seed, others the seed and the public key behind it.
-            if len(material) not in (32, 64):
-                raise SecretFormatError("a whsk_ key is the base64 of 32 or 64 bytes (ed25519)")
-            private = Ed25519PrivateKey.from_private_bytes(material[:32])
-            return _Asymmetric(private.public_key(), private)
-        if not material:
-            raise SecretFormatError("a Standard Webhooks secret must not be empty")
-        return _Symmetric(material)
+        return _SymmetricKey(symmetric)
 
     def verify(self, request: Request, keys: Sequence[Key], now_s: float) -> Verified | Refused:
-        """`id.timestamp.body` signed by any active key, inside the window."""
-        headers = request.headers
-        names = "webhook-" if headers.get("webhook-signature") is not None else "svix-"
-        if headers.get(names + "signature") is None:
-            return Refused(Refusal.SIGNATURE_MISSING)
-        offered = single(headers, names + "signature")
-        event_id = single(headers, names + "id")
-        if offered is None or event_id is None or not usable_id(event_id):
-            return Refused(Refusal.SIGNATURE_MALFORMED)
-        if headers.get(names + "timestamp") is None:
-            return Refused(Refusal.TIMESTAMP_MISSING)
-        timestamp = single(headers, names + "timestamp")
-        sent_s = unix_seconds(timestamp) if timestamp is not None else None
-        if timestamp is None or sent_s is None:
-            return Refused(Refusal.TIMESTAMP_MALFORMED)
-        if abs(now_s - sent_s) > self._tolerance_s:
-            return Refused(Refusal.TIMESTAMP_OUTSIDE_WINDOW)
+        """Any one signature of the list that any one key made; the timestamp is signed too."""
         if not keys:
-            return Refused(Refusal.NO_ACTIVE_SECRET)
-        symmetric, asymmetric = _signatures(offered)
+            return NO_ACTIVE_SECRET
+        headers = request.headers
+        names = _names(headers)
+        message_id = single(headers, names.id, SIGNATURE_MISSING, SIGNATURE_MALFORMED)
+        if isinstance(message_id, Refused):
+            return message_id
+        signatures = single(headers, names.signature, SIGNATURE_MISSING, SIGNATURE_MALFORMED)
+        if isinstance(signatures, Refused):
+            return signatures
+        timestamp = single(headers, names.timestamp, TIMESTAMP_MISSING, TIMESTAMP_MALFORMED)
+        if isinstance(timestamp, Refused):
+            return timestamp
+        # With a dot in the id, one signed text could be cut into id, timestamp and body in two
+        # ways; the specification forbids it for that reason.
+        if not message_id or "." in message_id or not message_id.isascii():
+            return SIGNATURE_MALFORMED
+        seconds = timestamps.digits(timestamp)
+        if seconds is None:
+            return TIMESTAMP_MALFORMED
+        if not timestamps.within(seconds, "s", now_s, self._tolerance_s):
+            return TIMESTAMP_OUTSIDE_WINDOW
+        symmetric, asymmetric = _signatures(signatures)
         if not symmetric and not asymmetric:
-            return Refused(Refusal.SIGNATURE_MALFORMED)
-        content = f"{event_id}.{timestamp}.".encode() + request.body
-        verified: str | None = None
+            return SIGNATURE_MALFORMED
+
+        content = f"{message_id}.{timestamp}.".encode() + request.body
+        verified_by = None
         for key in keys:
-            if _matches(key.material, content, symmetric, asymmetric) and verified is None:
-                verified = key.name
-        return Refused(Refusal.SIGNATURE_WRONG) if verified is None else Verified(verified)
+            if _made_by(key.material, content, symmetric, asymmetric) and verified_by is None:
+                verified_by = key.name
+        return SIGNATURE_WRONG if verified_by is None else Verified(verified_by)
 
     def identify(self, request: Request) -> Identity | Unreadable:
-        """The id from the header, the rest from the body."""
+        """The event id is the signed `webhook-id`; the rest is where the options say."""
         headers = request.headers
-        event_id = single(headers, "webhook-id") or single(headers, "svix-id")
-        if event_id is None:
-            return Unreadable("id_missing", "there is no webhook-id header")
-        body = json_body.decode(request.body, _DECODER)
-        if isinstance(body, Unreadable):
-            return body
-        event_type = event_type_of(self.name, json_body.find(body, self._type))
-        if event_type is None:
-            return Unreadable("type_missing", "there is no usable event type in the body")
-        version = None if self._version is None else json_body.find(body, self._version)
-        given = None if self._resource_type is None else json_body.find(body, self._resource_type)
-        resource_type = slug_of(given) or slug_of(event_type.split(".")[1]) or "event"
-        resource_id = json_body.find(body, self._resource_id)
-        if isinstance(resource_id, int) and not isinstance(resource_id, bool):
-            resource_id = str(resource_id)
-        if not isinstance(resource_id, str) or not resource_id:
-            # An event about nothing in particular is alone in its order.
-            resource_type, resource_id = "event", event_id
-        if not usable_id(resource_id):
-            return Unreadable("id_unusable", "the resource id is too long or not printable")
-        return Identity(
-            event_id=event_id,
-            event_type=event_type,
-            resource_type=resource_type,
-            resource_id=resource_id,
-            resource_version=_version(
-                json_body.find(body, self._version) if self._version else None
-            ),
-            occurred_at_us=_time(json_body.find(body, self._occurred_at)),
-        )
+        return self._identity.read(request, headers.get(_names(headers).id))
 
     def sign(
         self, body: bytes, key: object, *, event_id: str, event_type: str, now_s: float
     ) -> Mapping[str, str]:
-        """The headers of the specification; `v1a` where the key is a private one."""
+        """The three `webhook-` headers; SecretFormatError for a key that can only verify."""
         timestamp = str(int(now_s))
         content = f"{event_id}.{timestamp}.".encode() + body
-        if isinstance(key, _Symmetric):
+        if isinstance(key, _SymmetricKey):
             version, signature = "v1", hmac.digest(key.secret, content, "sha256")
-        elif isinstance(key, _Asymmetric) and key.private is not None:
+        elif isinstance(key, _Ed25519Key) and key.private is not None:
             version, signature = "v1a", key.private.sign(content)
         else:
-            raise SecretFormatError("to sign, a whsec_ secret or a whsk_ private key is needed")
+            raise SecretFormatError(
+                "a whpk_ public key can only verify: sign with the whsk_ key that belongs to it"
+            )
         return {
             "content-type": "application/json",
-            "webhook-id": event_id,
-            "webhook-timestamp": timestamp,
-            "webhook-signature": f"{version},{base64.b64encode(signature).decode()}",
+            _STANDARD.id: event_id,
+            _STANDARD.timestamp: timestamp,
+            _STANDARD.signature: f"{version},{b2a_base64(signature, newline=False).decode()}",
         }
 
 
-def _optional(pointer: str | None) -> tuple[str, ...] | None:
-    return None if pointer is None else json_body.parse_pointer(pointer)
+def _names(headers: Headers) -> _HeaderNames:
+    # One family for all three values: a mixture was never signed together.
+    return _SVIX if headers.get(_STANDARD.id) is None else _STANDARD
 
 
-def _signatures(offered: str) -> tuple[list[bytes], list[bytes]]:
+def _signatures(text: str) -> tuple[list[bytes], list[bytes]]:
+    """The well-formed `v1` and `v1a` signatures of the list's first entries."""
     symmetric: list[bytes] = []
     asymmetric: list[bytes] = []
-    for entry in offered.split(" ", _MAX_SIGNATURES)[:_MAX_SIGNATURES]:
-        version, _, text = entry.partition(",")
-        if version not in ("v1", "v1a"):
-            continue
-        signature = from_base64(text)
-        if signature is not None:
-            (symmetric if version == "v1" else asymmetric).append(signature)
+    for entry in text.split(" ", MAX_SIGNATURES)[:MAX_SIGNATURES]:
+        version, _, signature = entry.partition(",")
+        if version == "v1" and len(signature) <= _HMAC_CHARS:
+            decoded = from_base64(signature)
+            if decoded is not None and len(decoded) == _HMAC_BYTES:
+                symmetric.append(decoded)
+        elif version == "v1a" and len(signature) <= _ED25519_CHARS:
+            decoded = from_base64(signature)
+            if (
+                decoded is not None
+                and len(decoded) == _ED25519_BYTES
+                and len(asymmetric) < MAX_ED25519_SIGNATURES
+            ):
+                asymmetric.append(decoded)
     return symmetric, asymmetric
 
 
-def _matches(
+def _made_by(
     material: object, content: bytes, symmetric: list[bytes], asymmetric: list[bytes]
 ) -> bool:
-    found = False
-    if isinstance(material, _Symmetric):
+    """Whether this key made one of the signatures; each of its kind is compared."""
+    if isinstance(material, _SymmetricKey):
+        if not symmetric:
+            return False
         expected = hmac.digest(material.secret, content, "sha256")
+        made = False
         for signature in symmetric:
-            found |= hmac.compare_digest(expected, signature)
-    elif isinstance(material, _Asymmetric):
-        for signature in asymmetric:
-            try:
-                material.public.verify(signature, content)
-                found = True
-            except InvalidSignature:
-                continue
-    return found
+            made |= hmac.compare_digest(expected, signature)
+        return made
+    if isinstance(material, _Ed25519Key):
+        # Nothing here is secret, so that the first match may end it.
+        return any(_ed25519_signed(material.public, signature, content) for signature in asymmetric)
+    return False
 
 
-def _version(value: Any) -> int | None:
-    if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63:
-        return value
-    return from_iso8601(value) if isinstance(value, str) else None
+def _ed25519_signed(public: Ed25519PublicKey, signature: bytes, content: bytes) -> bool:
+    try:
+        public.verify(signature, content)
+    except InvalidSignature:
+        return False
+    return True
 
 
-def _time(value: Any) -> int | None:
-    if isinstance(value, str):
-        return from_iso8601(value)
-    return from_number(value, per_second=1) if isinstance(value, int | float) else None
+def _public_key(text: str) -> Ed25519PublicKey:
+    raw = from_base64(text)
+    if raw is None or len(raw) != _ED25519_KEY_BYTES:
+        raise SecretFormatError(
+            f"a whpk_ public key is {_ED25519_KEY_BYTES} bytes in base64, and this one is not: "
+            "copy it again from the provider's page"
+        )
+    return Ed25519PublicKey.from_public_bytes(raw)
+
+
+def _private_key(text: str) -> Ed25519PrivateKey:
+    raw = from_base64(text)
+    if raw is not None and len(raw) in (_ED25519_KEY_BYTES, 2 * _ED25519_KEY_BYTES):
+        private = Ed25519PrivateKey.from_private_bytes(raw[:_ED25519_KEY_BYTES])
+        # The longer form has the public key behind the seed, and the two must belong together.
+        public = raw[_ED25519_KEY_BYTES:]
+        if not public or public == private.public_key().public_bytes_raw():
+            return private
+    raise SecretFormatError(
+        "a whsk_ private key is the 32 bytes of an ed25519 seed, or 64 with its public key "
+        "behind it, in base64, and this one is not"
+    )
