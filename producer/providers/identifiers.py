@@ -5,6 +5,7 @@ NUL keeps the parts of a dedupe id apart and control characters forge log lines,
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Final
 
 from producer.providers.provider import Unreadable
@@ -39,6 +40,21 @@ def as_id(value: object, field: str, missing: Reason) -> str | Unreadable:
     return value
 
 
+# Types repeat; what a sender may invent is bounded in number and, below, in length.
+@lru_cache(maxsize=1024)
+def _dotted(value: str) -> str | None:
+    dotted = value.replace("/", ".")
+    if (
+        not dotted.isascii()
+        or dotted.encode().translate(None, _TYPE_BYTES)
+        or ".." in dotted
+        or dotted[0] == "."
+        or dotted[-1] == "."
+    ):
+        return None
+    return dotted
+
+
 def as_event_type(value: object) -> str | Unreadable:
     """An event type in dotted segments that a handler's pattern can name; `/` becomes a dot."""
     if not isinstance(value, str):
@@ -51,14 +67,8 @@ def as_event_type(value: object) -> str | Unreadable:
         return unreadable(
             Reason.EVENT_TYPE_MALFORMED, f"the event type is over {MAX_TYPE_CHARS} characters"
         )
-    dotted = value.replace("/", ".")
-    if (
-        not dotted.isascii()
-        or dotted.encode().translate(None, _TYPE_BYTES)
-        or ".." in dotted
-        or dotted[0] == "."
-        or dotted[-1] == "."
-    ):
+    dotted = _dotted(value)
+    if dotted is None:
         return unreadable(
             Reason.EVENT_TYPE_MALFORMED,
             "the event type is not segments of letters, digits, _, - and : with dots between",

@@ -57,6 +57,7 @@ def test_the_signature_is_what_githubs_documentation_computes():
 def test_each_of_several_active_secrets_verifies_under_its_own_name():
     assert verify(signed(), secrets=["new", SECRET]) == Verified("key-1")
     assert verify(signed(), secrets=[SECRET, "new"]) == Verified("key-0")
+    assert verify(signed(), secrets=[SECRET, SECRET]) == Verified("key-0")
     assert verify(signed(), secrets=["new", "newer"]) == Refused(Refusal.SIGNATURE_WRONG)
     assert verify(signed(), secrets=[]) == Refused(Refusal.NO_ACTIVE_SECRET)
 
