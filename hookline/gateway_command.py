@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -16,6 +17,7 @@ from credentials.resolver import Resolver
 from hookline.config_command import config_option
 from hookline.process import Process, set_up
 from hookline.settings import Settings, load
+from producer.gateway.body import BodyReader
 from producer.gateway.connections import ConnectionTable, Entry
 from producer.gateway.gateway_metrics import GatewayMetrics
 from producer.gateway.receiver import Receiver
@@ -91,34 +93,38 @@ async def serve(settings: Settings, process: Process, entries: list[Entry]) -> i
     )
     app = GatewayApp(
         receiver=receiver,
+        bodies=BodyReader(
+            max_body_bytes=gateway.max_body_bytes,
+            max_reading_bytes=gateway.max_reading_bytes,
+            read_timeout_s=gateway.read_timeout_ms / 1000,
+        ),
         live=publisher.live,
         ready=publisher.ready,
         metrics=process.telemetry.metrics_text,
-        max_body_bytes=gateway.max_body_bytes,
-        max_reading_bytes=gateway.max_reading_bytes,
-        read_timeout_s=gateway.read_timeout_ms / 1000,
     )
     host, _, port = gateway.listen.rpartition(":")
     server = GatewayServer(
-        app, host=host, port=int(port), header_timeout_ms=gateway.header_timeout_ms
+        app,
+        host=host.strip("[]") or "0.0.0.0",
+        port=int(port),
+        header_timeout_ms=gateway.header_timeout_ms,
     )
-    serving = asyncio.create_task(server.serve())
-    stopping = asyncio.create_task(stop.wait())
+    server.start()
     log.info(
         "gateway started",
         extra={"data": {"listen": gateway.listen, "connections": len(entries)}},
     )
-    await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
-    if serving.done():
-        await publisher.close(0)
-        await serving
-        return 1
-    deadline_s = gateway.shutdown_deadline_ms / 1000
-    answered = await server.stop(deadline_s)
-    acknowledged = await publisher.close(deadline_s)
-    await serving
+    # What was made until here lives as long as the process: no collection need look at it.
+    gc.collect()
+    gc.freeze()
+    stopping = loop.create_task(stop.wait())
+    await asyncio.wait({server.serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    until_s = loop.time() + gateway.shutdown_deadline_ms / 1000
+    broke_off = server.serving.done()
+    answered = await server.stop(until_s - loop.time())
+    acknowledged = await publisher.close(until_s - loop.time())
     live, reason = publisher.live()
     await loop.run_in_executor(None, process.telemetry.shutdown, 5.0)
-    clean = answered and acknowledged and live
+    clean = answered and acknowledged and live and not broke_off
     log.info("gateway stopped", extra={"data": {"clean": clean, "reason": reason}})
     return 0 if clean else 1

@@ -2,15 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Final
 
 import msgspec
+
+from producer.providers.provider import Refusal as SignatureRefusal
 
 Header = tuple[str, str]
 
 _JSON: Final[Header] = ("content-type", "application/json")
 _CLOSE: Final[Header] = ("connection", "close")
+# In place of the HTTP server's own name and version.
+_SERVER: Final[Header] = ("server", "hookline")
 RETRY_AFTER_S: Final = 2
+
+
+class Answer(msgspec.Struct, frozen=True, gc=False):
+    """What to send back."""
+
+    status: int
+    headers: list[Header]
+    body: bytes
 
 
 class Refusal(msgspec.Struct, frozen=True):
@@ -21,15 +35,14 @@ class Refusal(msgspec.Struct, frozen=True):
     message: str
     headers: tuple[Header, ...] = ()
 
-    def body(self, request_id: str) -> bytes:
-        """The JSON body."""
-        return (
-            f'{{"error":"{self.code}","message":"{self.message}","request_id":"{request_id}"}}'
-        ).encode()
-
-    def all_headers(self, request_id: str) -> list[Header]:
-        """Headers with the request id."""
-        return [_JSON, ("x-request-id", request_id), *self.headers]
+    def answer(self, request_id: str) -> Answer:
+        """The answer to this request."""
+        body = f'{{"error":"{self.code}","message":"{self.message}","request_id":"{request_id}"}}'
+        return Answer(
+            self.status,
+            [_JSON, _SERVER, ("x-request-id", request_id), *self.headers],
+            body.encode(),
+        )
 
 
 NOT_FOUND: Final = Refusal(404, "not_found", "There is no such connection here.")
@@ -37,9 +50,7 @@ NO_SUCH_PATH: Final = Refusal(404, "no_such_path", "Webhooks go to /webhooks/{co
 METHOD: Final = Refusal(405, "method_not_allowed", "Use POST.", (("allow", "POST"),))
 TOO_LARGE: Final = Refusal(413, "body_too_large", "The body is over the limit.", (_CLOSE,))
 TOO_SLOW: Final = Refusal(408, "body_too_slow", "The body did not arrive in time.", (_CLOSE,))
-UNAUTHORIZED: Final = Refusal(
-    401, "signature_refused", "The signature could not be verified; see the gateway's log."
-)
+
 _RETRY: Final[Header] = ("retry-after", str(RETRY_AFTER_S))
 OVERLOADED: Final = Refusal(503, "overloaded", "Too much is in flight; send again.", (_RETRY,))
 UNAVAILABLE: Final = Refusal(
@@ -47,10 +58,44 @@ UNAVAILABLE: Final = Refusal(
 )
 FAILED: Final = Refusal(500, "internal", "A fault of ours; send again.", (_RETRY,))
 
+_NOT_BELIEVED: Final = Refusal(
+    401, "signature_refused", "The signature is not one that this connection accepts."
+)
+# What a sender can see of its own request is told; which secrets there are is not, so a wrong
+# signature and a connection without an active secret look the same.
+UNAUTHORIZED: Final[Mapping[SignatureRefusal, Refusal]] = MappingProxyType(
+    {
+        SignatureRefusal.SIGNATURE_MISSING: Refusal(
+            401, "signature_missing", "A header that carries the signature is missing."
+        ),
+        SignatureRefusal.SIGNATURE_MALFORMED: Refusal(
+            401, "signature_malformed", "The signature's headers are not of the scheme's form."
+        ),
+        SignatureRefusal.TIMESTAMP_MISSING: Refusal(
+            401, "timestamp_missing", "The header that carries the timestamp is missing."
+        ),
+        SignatureRefusal.TIMESTAMP_MALFORMED: Refusal(
+            401, "timestamp_malformed", "The timestamp is not of the scheme's form."
+        ),
+        SignatureRefusal.TIMESTAMP_OUTSIDE_WINDOW: Refusal(
+            401, "timestamp_outside_window", "The timestamp is too far from now; check the clock."
+        ),
+        SignatureRefusal.SIGNATURE_WRONG: _NOT_BELIEVED,
+        SignatureRefusal.NO_ACTIVE_SECRET: _NOT_BELIEVED,
+    }
+)
 
-def accepted(request_id: str, server_timing: str) -> tuple[list[Header], bytes]:
+
+def accepted(request_id: str, server_timing: str) -> Answer:
     """The answer to an event that is safe."""
-    return (
-        [_JSON, ("x-request-id", request_id), ("server-timing", server_timing)],
+    return Answer(
+        200,
+        [_JSON, _SERVER, ("x-request-id", request_id), ("server-timing", server_timing)],
         f'{{"request_id":"{request_id}"}}'.encode(),
     )
+
+
+def document(status: int, content_type: str, body: bytes) -> Answer:
+    """A page for probes and scrapers."""
+    headers = [("content-type", content_type), _SERVER, ("cache-control", "no-store")]
+    return Answer(status, headers, body)

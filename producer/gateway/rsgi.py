@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
-import logging
 import time
 from collections.abc import Callable
 from typing import Any, Final
@@ -12,10 +12,9 @@ from typing import Any, Final
 from granian.rsgi import ProtocolClosed  # type: ignore[attr-defined]
 
 from producer.gateway import answers
+from producer.gateway.answers import Answer
 from producer.gateway.body import BodyReader
-from producer.gateway.receiver import Answer, Receiver
-
-log = logging.getLogger("hookline.gateway")
+from producer.gateway.receiver import Receiver
 
 _WEBHOOKS: Final = "/webhooks/"
 Check = Callable[[], tuple[bool, str]]
@@ -38,12 +37,13 @@ class GatewayApp:
         self._live = live
         self._ready = ready
         self._metrics = metrics
-        self.in_flight = 0
-        self.draining = False
+        self._in_flight = 0
+        self._draining = False
+        self._idle = asyncio.Event()
 
     async def __rsgi__(self, scope: Any, protocol: Any) -> None:
         began_ns = time.perf_counter_ns()
-        self.in_flight += 1
+        self._in_flight += 1
         try:
             path: str = scope.path
             if path.startswith(_WEBHOOKS):
@@ -57,11 +57,21 @@ class GatewayApp:
             pass
         # The request's top: a bug must cost one request, and be seen.
         except Exception as error:
-            log.error("a request failed", exc_info=error)
-            answer = self._receiver.refuse(answers.FAILED, began_ns)
+            answer = self._receiver.failed(error, began_ns)
             protocol.response_bytes(answer.status, answer.headers, answer.body)
         finally:
-            self.in_flight -= 1
+            self._in_flight -= 1
+            if self._draining and not self._in_flight:
+                self._idle.set()
+
+    async def drained(self, within_s: float) -> bool:
+        """Be unready from here on; False if some requests were not answered in time."""
+        self._draining = True
+        if self._in_flight:
+            self._idle.clear()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._idle.wait(), max(0.0, within_s))
+        return not self._in_flight
 
     async def _webhook(
         self, connection_id: str, scope: Any, protocol: Any, began_ns: int
@@ -82,16 +92,14 @@ class GatewayApp:
             if path == "/livez":
                 return _health(*self._live())
             if path == "/readyz":
-                return _health(*((False, "stopping") if self.draining else self._ready()))
+                return _health(*((False, "stopping") if self._draining else self._ready()))
             if path == "/metrics":
                 # Collecting can take milliseconds: not on the loop that webhooks wait for.
                 text = await asyncio.get_running_loop().run_in_executor(None, self._metrics)
-                content_type = "text/plain; version=0.0.4; charset=utf-8"
-                return Answer(200, [("content-type", content_type)], text)
+                return answers.document(200, "text/plain; version=0.0.4; charset=utf-8", text)
         return self._receiver.refuse(answers.NO_SUCH_PATH, began_ns)
 
 
 def _health(good: bool, reason: str) -> Answer:
     body = json.dumps({"status": "ok" if good else "failing", "reason": reason})
-    headers = [("content-type", "application/json"), ("cache-control", "no-store")]
-    return Answer(200 if good else 503, headers, body.encode())
+    return answers.document(200 if good else 503, "application/json", body.encode())

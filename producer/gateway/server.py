@@ -21,6 +21,7 @@ from schemas.errors import ConfigurationError
 
 log = logging.getLogger("hookline.gateway")
 
+_WRITE_S: Final = 0.05
 _BACKLOG: Final = 1024
 #: Connections served at a time; more wait in the backlog. Bounds sockets and read buffers.
 _MAX_CONNECTIONS: Final = 4096
@@ -36,14 +37,14 @@ _LOGGERS: Final[dict[str, Any]] = {
 
 
 class GatewayServer:
-    """Serves the application from `serve` until `stop`."""
+    """Serves the application from `start` to `stop`; `serving` ends early if Granian fails."""
 
     def __init__(self, app: GatewayApp, *, host: str, port: int, header_timeout_ms: int) -> None:
         """A request's header block must come within `header_timeout_ms`, or it is cut off."""
+        self.serving: asyncio.Task[None]
         self._app = app
         self._host = host
         self._port = port
-        self._stopping = False
         self._server = Server(
             app,
             address=host,
@@ -60,21 +61,19 @@ class GatewayServer:
             log_dictconfig=_LOGGERS,
         )
 
-    async def serve(self) -> None:
-        """Answer until `stop`; ConfigurationError if the address cannot be listened on."""
+    def start(self) -> None:
+        """Begin to answer; ConfigurationError if the address cannot be listened on."""
         _check_free(self._host, self._port)
-        await self._server.serve()
+        self.serving = asyncio.get_running_loop().create_task(self._server.serve())
 
     async def stop(self, within_s: float) -> bool:
         """Take no more connections and let running requests end; False if some did not."""
-        deadline_s = asyncio.get_running_loop().time() + within_s
-        self._app.draining = True
-        self._server.stop()
-        while self._app.in_flight:
-            if asyncio.get_running_loop().time() > deadline_s:
-                return False
-            await asyncio.sleep(0.01)
-        return True
+        self._server.stop()  # type: ignore[no-untyped-call]
+        drained = await self._app.drained(within_s)
+        # The last answers were given to Granian's own thread, which must still write them.
+        await asyncio.sleep(_WRITE_S)
+        await self.serving
+        return drained
 
 
 def _check_free(host: str, port: int) -> None:

@@ -5,7 +5,6 @@ A request that is sampled out costs no span at all, only the traceparent that th
 
 from __future__ import annotations
 
-import os
 import re
 import time
 from typing import Any, Final
@@ -13,6 +12,7 @@ from typing import Any, Final
 from opentelemetry import trace
 from opentelemetry.trace import Link, Span, SpanContext, SpanKind, Status, StatusCode, TraceFlags
 
+from producer.providers.provider import Headers
 from schemas import request_id as request_ids
 
 _TRACEPARENT: Final = re.compile(r"00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})")
@@ -60,6 +60,7 @@ class RequestTrace:
         """End the SERVER span with the answer's status."""
         if self._send is not None:
             self._send.set_status(Status(StatusCode.ERROR))
+            self._send.set_attribute("error.type", attributes.get("error.type", "_OTHER"))
             self._send.end()
         self._server.set_attribute("http.response.status_code", status)
         self._server.set_attributes(attributes)
@@ -75,7 +76,9 @@ class GatewayTracing:
         self._bound = bound
         self._tracer = trace.get_tracer("hookline.gateway")
 
-    def begin(self, request_id: bytes, inbound: str | None, elapsed_ns: int) -> RequestTrace | None:
+    def begin(
+        self, request_id: bytes, connection_id: str, headers: Headers, elapsed_ns: int
+    ) -> RequestTrace | None:
         """The trace of a request that began so long ago, or None if it is sampled out."""
         if not self._bound or not request_ids.sampled(request_id, self._bound):
             return None
@@ -86,22 +89,18 @@ class GatewayTracing:
                 f"POST {_ROUTE}",
                 context=trace.set_span_in_context(trace.INVALID_SPAN),
                 kind=SpanKind.SERVER,
-                links=_links(inbound),
+                links=_links(headers.get("traceparent")),
                 start_time=time.time_ns() - elapsed_ns,
                 attributes={
                     "http.request.method": "POST",
                     "http.route": _ROUTE,
                     "url.scheme": "http",
+                    "url.path": f"/webhooks/{connection_id}",
                 },
             )
         finally:
             request_ids.current_request_id.reset(token)
         return RequestTrace(self._tracer, server)
-
-
-def unsampled_traceparent(request_id: str) -> str:
-    """The traceparent of a request without spans: its trace id is still the request id."""
-    return f"00-{request_id}-{os.urandom(8).hex()}-00"
 
 
 def _links(inbound: str | None) -> list[Link]:

@@ -1,30 +1,32 @@
 """Events into Kafka: acks=all, idempotent, bounded; one future per event.
 
-One thread polls librdkafka. Delivery reports reach the event loop in batches, one wake-up for
-each batch: waking it for each event costs more than all the rest of publishing.
+All of it runs on the event loop: librdkafka has its own threads for the network, and a thread of
+ours that polled it would fight the loop for the interpreter lock once for each delivery report.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, NamedTuple
 
 from confluent_kafka import KafkaError, KafkaException, Producer
 
 from producer.publish.availability import Availability
+from producer.publish.probe import find_problem
 from schemas.errors import NotAcknowledged, Overloaded, PublisherClosed
+from schemas.topics import EVENTS
 
 log = logging.getLogger("hookline.publish")
 
+#: How often reports are fetched while something is in flight; uvloop's timers are this coarse.
+_POLL_S: Final = 0.001
 _SWEEP_S: Final = 0.1
-_POLL_S: Final = 0.5
-_PROBE_TIMEOUT_S: Final = 1.0
-_PROBE_EVERY_S: Final = 0.25
+_STUCK_S: Final = 10.0
 _FIXED: Final = {
     # Promise P1 rests on these; a configuration that names them is refused before it comes here.
     "acks": "all",
@@ -44,7 +46,7 @@ class Acknowledged(NamedTuple):
 
 
 class _Pending:
-    """One event in flight. librdkafka calls it with the delivery report, on the poll thread."""
+    """One event in flight. librdkafka calls it with the delivery report, inside poll."""
 
     __slots__ = ("error", "future", "offset", "partition", "reported", "sent_s", "size_bytes")
 
@@ -72,7 +74,7 @@ class _Pending:
 
 
 class KafkaPublisher:
-    """Use it from one event loop; only `live`, `ready` and the gauges are for other threads."""
+    """Made and used on one event loop; only the counts may be read from other threads."""
 
     def __init__(
         self,
@@ -85,6 +87,7 @@ class KafkaPublisher:
         max_in_flight_bytes: int = 64 * 1024 * 1024,
         linger_ms: float = 2.0,
         fatal: Callable[[str], None] = lambda reason: None,
+        clock_s: Callable[[], float] = time.monotonic,
     ) -> None:
         """`topics` are those that must have leaders; `fatal` is told when it must be replaced."""
         self._loop = asyncio.get_running_loop()
@@ -93,28 +96,33 @@ class KafkaPublisher:
         self._max_events = max_in_flight_events
         self._max_bytes = max_in_flight_bytes
         self._fatal = fatal
+        self._clock_s = clock_s
         self._fatal_reason = ""
         self.in_flight = 0
         self.in_flight_bytes = 0
+        self.batches = 0
         self.failures: Counter[str] = Counter()
-        self._availability = Availability()
+        self._availability = Availability(clock_s())
         self._pending: deque[_Pending] = deque()
         self._reported: list[_Pending] = []
-        self._closing = threading.Event()
+        self._polling = False
         self._closed = False
-        self._probing = threading.Event()
-        self._probing.set()
+        self._stopped = False
+        self._told = ""
+        self._swept_s = clock_s()
         self._producer = Producer(
             {
                 "bootstrap.servers": bootstrap_servers,
                 "client.id": "hookline-gateway",
                 "linger.ms": linger_ms,
                 "compression.type": "lz4",
+                "message.max.bytes": EVENTS.max_message_bytes,
                 # An event that Kafka has not taken by then was answered 503 long ago and will
                 # be sent again; to keep it longer only fills memory.
                 "message.timeout.ms": 30_000,
-                "queue.buffering.max.messages": max(max_in_flight_events, 1_000),
-                "queue.buffering.max.kbytes": max(2 * max_in_flight_bytes // 1024, 65_536),
+                # Our own bounds are reached first; these must only not be lower.
+                "queue.buffering.max.messages": max_in_flight_events + 1,
+                "queue.buffering.max.kbytes": 2 * max_in_flight_bytes // 1024 + 1,
                 "socket.keepalive.enable": True,
                 "reconnect.backoff.max.ms": 1_000,
                 "topic.metadata.refresh.interval.ms": 30_000,
@@ -124,16 +132,10 @@ class KafkaPublisher:
             },
             logger=logging.getLogger("hookline.kafka"),
         )
-        self._polling = threading.Thread(
-            target=self._top, args=(self._poll,), name="hookline-publish", daemon=True
-        )
-        self._prober = threading.Thread(
-            target=self._top, args=(self._probe,), name="hookline-probe", daemon=True
-        )
-        self._polled_s = time.monotonic()
-        self._polling.start()
-        self._prober.start()
-        self._sweeper = self._loop.call_later(_SWEEP_S, self._sweep)
+        # A probe blocks for as long as its broker is silent.
+        self._probes = ThreadPoolExecutor(1, "hookline-probe")
+        self._probe: asyncio.Task[None] | None = None
+        self._sweeper = self._loop.call_soon(self._sweep)
 
     def publish(
         self, topic: str, key: bytes, value: bytes, headers: Headers
@@ -160,7 +162,7 @@ class KafkaPublisher:
                 "acknowledgement: the bound is reached"
             )
         future: asyncio.Future[Acknowledged] = self._loop.create_future()
-        pending = _Pending(future, size_bytes, time.monotonic(), self._reported)
+        pending = _Pending(future, size_bytes, self._clock_s(), self._reported)
         try:
             self._producer.produce(topic, value, key, on_delivery=pending, headers=headers)
         except BufferError:
@@ -172,18 +174,21 @@ class KafkaPublisher:
         self.in_flight += 1
         self.in_flight_bytes += size_bytes
         self._pending.append(pending)
+        if not self._polling:
+            self._polling = True
+            self._loop.call_later(_POLL_S, self._poll)
         return future
 
     def live(self) -> tuple[bool, str]:
-        """False when only a new process helps: a fatal error, or a thread that stands still."""
+        """False when only a new process helps, and why."""
         if self._fatal_reason:
             return False, self._fatal_reason
-        if not self._polling.is_alive() or time.monotonic() - self._polled_s > 30.0:
-            return False, "the publisher's polling thread stands still"
+        if self._clock_s() - self._swept_s > _STUCK_S:
+            return False, "the publisher stands still: its timer has not run"
         return True, ""
 
     def ready(self) -> tuple[bool, str]:
-        """Whether Kafka takes events now."""
+        """Whether Kafka takes events now, and if not, why."""
         if self._closed:
             return False, "stopping"
         return self._availability.available, self._availability.reason
@@ -193,50 +198,60 @@ class KafkaPublisher:
         self._closed = True
         waiting = [pending.future for pending in self._pending if not pending.future.done()]
         clean = not waiting or not (await asyncio.wait(waiting, timeout=within_s))[1]
+        self._stopped = True
         self._sweeper.cancel()
+        if self._probe is not None:
+            self._probe.cancel()
         for pending in self._pending:
             if not pending.future.done():
                 pending.future.set_exception(NotAcknowledged("stopped before Kafka answered"))
-        self._closing.set()
-        self._probing.set()
-        await self._loop.run_in_executor(None, self._polling.join, 2.0)
+        self._probes.shutdown(wait=False, cancel_futures=True)
         return clean
 
     def _poll(self) -> None:
-        while not self._closing.is_set():
-            self._producer.poll(_POLL_S)
-            self._polled_s = time.monotonic()
-            # _Pending appends only inside poll, on this thread: the list is ours here. It is
-            # emptied and not replaced, because every _Pending holds it.
-            if self._reported:
-                batch = self._reported.copy()
-                self._reported.clear()
-                self._loop.call_soon_threadsafe(self._settle, batch)
+        """Fetch all reports that wait: one wake-up of the loop for a batch, none when idle."""
+        self._serve()
+        if self.in_flight and not self._stopped:
+            self._loop.call_later(_POLL_S, self._poll)
+        else:
+            self._polling = False
+
+    def _serve(self) -> None:
+        self._producer.poll(0)
+        if self._reported:
+            batch = self._reported.copy()
+            # Emptied and not replaced, because every _Pending holds it.
+            self._reported.clear()
+            self._settle(batch)
 
     def _settle(self, batch: list[_Pending]) -> None:
+        self.batches += 1
         proven = False
         for pending in batch:
             self.in_flight -= 1
             self.in_flight_bytes -= pending.size_bytes
-            error = pending.error
+            future, error = pending.future, pending.error
             if error is None:
-                proven = True
-                if not pending.future.done():
-                    pending.future.set_result(Acknowledged(pending.partition, pending.offset))
+                if not future.done():
+                    proven = True
+                    future.set_result(Acknowledged(pending.partition, pending.offset))
                 else:
                     self.failures["late_acknowledgement"] += 1
                 continue
             self.failures[error.name()] += 1
-            if not pending.future.done():
-                pending.future.set_exception(
-                    NotAcknowledged(f"Kafka did not take the event: {error.str()}")
-                )
-        if proven and self._availability.proven():
-            log.info("Kafka acknowledges events again")
+            if not future.done():
+                future.set_exception(NotAcknowledged(f"Kafka did not take it: {error.str()}"))
+                if error.code() in (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC):
+                    self._availability.suspect()
+        if proven and self._availability.acknowledged():
+            log.info("Kafka acknowledges events")
 
     def _sweep(self) -> None:
-        """One timer for all: fail what is older than the deadline, oldest first."""
-        overdue_s = time.monotonic() - self._ack_deadline_s
+        """One timer for all: fail what is older than the deadline, oldest first; probe if due."""
+        # Also when nothing is in flight, librdkafka has errors, log lines and tokens to tell of.
+        self._serve()
+        now_s = self._swept_s = self._clock_s()
+        overdue_s = now_s - self._ack_deadline_s
         pending = self._pending
         expired = 0
         while pending and (pending[0].future.done() or pending[0].sent_s < overdue_s):
@@ -248,72 +263,43 @@ class KafkaPublisher:
                 )
         if expired:
             self.failures["ack_deadline"] += expired
-            self._unavailable(f"no acknowledgement within {self._ack_deadline_s:g} s")
+            reason = f"no acknowledgement within {self._ack_deadline_s:g} s"
+            if self._availability.failed(reason):
+                self._tell_unavailable(reason)
+        if (self._probe is None or self._probe.done()) and self._availability.probe_due(now_s):
+            self._probe = self._loop.create_task(self._ask())
         self._sweeper = self._loop.call_later(_SWEEP_S, self._sweep)
 
-    def _unavailable(self, reason: str) -> None:
-        if self._availability.failed(reason):
-            log.error(
-                "Kafka does not take events: webhooks are answered 503 until it does",
-                extra={"data": {"reason": reason}},
-            )
-        self._probing.set()
-
-    def _probe(self) -> None:
-        """While Kafka is not known to be available, ask until every partition has a leader."""
-        told = ""
-        while self._probing.wait() and not self._closing.is_set():
-            problem = self._problem()
-            if self._closing.is_set():
-                return
+    async def _ask(self) -> None:
+        problem = await self._loop.run_in_executor(
+            self._probes, find_problem, self._producer, self._topics
+        )
+        if self._fatal_reason:
+            return
+        if self._availability.probed(problem):
             if problem:
-                if problem != told:
-                    log.warning("Kafka is not usable yet", extra={"data": {"reason": problem}})
-                told = problem
-                self._loop.call_soon_threadsafe(self._availability.failed, problem)
+                self._tell_unavailable(problem)
             else:
-                told = ""
-                self._probing.clear()
-                self._loop.call_soon_threadsafe(self._probed)
-            self._closing.wait(_PROBE_EVERY_S)
+                log.info("Kafka is available")
+        elif problem and problem != self._told:
+            self._told = problem
+            log.warning("Kafka is not usable yet", extra={"data": {"reason": problem}})
 
-    def _problem(self) -> str:
-        for topic in self._topics:
-            try:
-                metadata = self._producer.list_topics(topic, timeout=_PROBE_TIMEOUT_S).topics[topic]
-            except KafkaException as error:
-                return f"no answer from Kafka: {error.args[0].str()}"
-            if metadata.error is not None:
-                if metadata.error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
-                    return f"topic {topic} is not there: run `hookline topics apply`"
-                return f"topic {topic}: {metadata.error.str()}"
-            if any(partition.leader < 0 for partition in metadata.partitions.values()):
-                return f"topic {topic} has a partition without a leader"
-        return ""
-
-    def _probed(self) -> None:
-        if self._availability.proven():
-            log.info("Kafka is available")
+    def _tell_unavailable(self, reason: str) -> None:
+        self._told = reason
+        log.error(
+            "Kafka does not take events: webhooks are answered 503 until it does",
+            extra={"data": {"reason": reason}},
+        )
 
     def _on_error(self, error: KafkaError) -> None:
-        # Called on the poll thread.
         if error.fatal():
-            self._fail(f"Kafka's producer cannot go on: {error.str()}")
+            self._fatal_reason = f"Kafka's producer cannot go on: {error.str()}"
+            self._availability.failed(self._fatal_reason)
+            log.critical(
+                "the publisher must be replaced", extra={"data": {"reason": self._fatal_reason}}
+            )
+            self._fatal(self._fatal_reason)
         elif error.code() == KafkaError._ALL_BROKERS_DOWN:
             # Said also when the last idle connection is closed, so not proof: ask.
-            self._probing.set()
-
-    def _fail(self, reason: str) -> None:
-        self._fatal_reason = reason
-        log.critical("the publisher must be replaced", extra={"data": {"reason": reason}})
-        self._loop.call_soon_threadsafe(self._availability.failed, reason)
-        self._loop.call_soon_threadsafe(self._fatal, reason)
-
-    def _top(self, run: Callable[[], None]) -> None:
-        try:
-            run()
-        # The thread's top: without it nothing would ever be acknowledged again.
-        except Exception as error:
-            if not self._closing.is_set() and not self._loop.is_closed():
-                log.critical("a publisher thread ended", exc_info=error)
-                self._fail(f"a publisher thread ended: {type(error).__name__}")
+            self._availability.suspect()
