@@ -15,6 +15,7 @@ from credentials.key_ring import KeyRing
 from hookline.process import resolver_for
 from hookline.redaction import Redactor
 from hookline.settings import Settings, load
+from hookline.settings_docs import settings_page
 from producer.providers.registry import build
 from schemas.errors import ConfigurationError, SecretError
 
@@ -94,6 +95,12 @@ def schema() -> None:
 def example() -> None:
     """Print a file to start from."""
     click.echo(_EXAMPLE, nl=False)
+
+
+@command.command("docs")
+def docs() -> None:
+    """Print docs/configuration.md."""
+    click.echo(settings_page(), nl=False)
 
 
 def _check_secrets(settings: Settings) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from pathlib import Path
 from typing import Any, Final
 
@@ -67,7 +68,10 @@ def apply(config: Path | None, dry_run: bool, force: bool) -> None:
         return
     for difference in differences:
         _mend(admin, settings, difference, force)
-    left = compare(admin, settings)
+    deadline_s = time.monotonic() + _TIMEOUT_S
+    # Brokers learn of a change one after the other.
+    while (left := compare(admin, settings)) and time.monotonic() < deadline_s:
+        time.sleep(0.2)
     if left:
         raise TopicError("\n".join(f"{d.topic.name}: {d.problem}" for d in left))
     click.echo("done")

@@ -53,7 +53,7 @@ def read_source(path: Path) -> Source:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
-        raise ConfigurationError(f"{path}:{line}: is not UTF-8; save it as UTF-8") from None
+        raise ConfigurationError(f"{path.name}:{line}: is not UTF-8; save it as UTF-8") from None
     return parse_source(text, path.name)
 
 
@@ -64,6 +64,9 @@ def parse_source(text: str, name: str) -> Source:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
+        if "end of stream" in str(error):
+            # What was opened and not closed: its beginning is what one looks for.
+            mark = getattr(error, "context_mark", None) or mark
         at = f":{mark.line + 1}" if mark is not None else ""
         column = f" (column {mark.column + 1})" if mark is not None else ""
         problem = getattr(error, "problem", None) or "it cannot be read"

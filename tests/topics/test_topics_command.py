@@ -1,0 +1,76 @@
+"""`hookline topics` against a real broker."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+import yaml
+from click.testing import CliRunner, Result
+from confluent_kafka.admin import AdminClient
+
+from hookline.topics_command import command
+from schemas.errors import TopicError
+from tests.parts.kafka import KafkaBroker
+from tests.parts.process import free_port
+
+pytestmark = pytest.mark.kafka
+
+
+def run(folder: Path, broker: str, prefix: str, *arguments: str, **topics: object) -> Result:
+    config = folder / "hookline.yaml"
+    config.write_text(
+        yaml.safe_dump(
+            {
+                "kafka": {"bootstrap_servers": broker},
+                "topics": {
+                    "events": f"{prefix}.events",
+                    "quarantine": f"{prefix}.quarantine",
+                    "partitions": 3,
+                    **topics,
+                },
+            }
+        )
+    )
+    return CliRunner().invoke(command, [*arguments, "--config", str(config)])
+
+
+def test_apply_creates_what_is_missing_and_check_agrees(kafka: KafkaBroker, tmp_path: Path) -> None:
+    prefix, broker = uuid4().hex, kafka.bootstrap_servers
+    before = run(tmp_path, broker, prefix, "check")
+    assert before.exit_code == 1
+    dry = run(tmp_path, broker, prefix, "apply", "--dry-run")
+    assert dry.exit_code == 0
+    assert run(tmp_path, broker, prefix, "check").exit_code == 1
+    applied = run(tmp_path, broker, prefix, "apply")
+    assert (applied.exit_code, applied.exception) == (0, None)
+    assert run(tmp_path, broker, prefix, "check").exit_code == 0
+    topics = AdminClient({"bootstrap.servers": broker}).list_topics(timeout=10).topics
+    assert len(topics[f"{prefix}.events"].partitions) == 3
+    assert len(topics[f"{prefix}.quarantine"].partitions) == 1
+
+
+def test_partitions_are_added_only_by_force_and_never_taken_away(
+    kafka: KafkaBroker, tmp_path: Path
+) -> None:
+    prefix, broker = uuid4().hex, kafka.bootstrap_servers
+    run(tmp_path, broker, prefix, "apply")
+    refused = run(tmp_path, broker, prefix, "apply", partitions=4)
+    assert isinstance(refused.exception, TopicError)
+    assert "could overtake" in str(refused.exception)
+    assert run(tmp_path, broker, prefix, "apply", "--force", partitions=4).exit_code == 0
+    fewer = run(tmp_path, broker, prefix, "apply", "--force", partitions=2)
+    assert "topics.partitions: 4" in str(fewer.exception)
+
+
+def test_a_replication_factor_over_the_brokers_is_told(kafka: KafkaBroker, tmp_path: Path) -> None:
+    found = run(tmp_path, kafka.bootstrap_servers, "x", "check", replication_factor=3)
+    assert "the cluster has 1 broker:" in str(found.exception)
+
+
+def test_an_absent_broker_is_named(tmp_path: Path) -> None:
+    address = f"127.0.0.1:{free_port()}"
+    found = run(tmp_path, address, "x", "check")
+    assert isinstance(found.exception, TopicError)
+    assert address in str(found.exception)
