@@ -11,6 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import BinaryIO
 from uuid import uuid4
 
 import click
@@ -56,7 +57,7 @@ def command(
     config: Path | None,
     connection: str | None,
     url: str | None,
-    body: click.utils.LazyFile | None,
+    body: BinaryIO | None,
     event_type: str,
     event_id: str | None,
     count: int,
