@@ -30,7 +30,9 @@ class Running:
         connections: list[dict[str, Any]],
         environ: Mapping[str, str],
         settings: dict[str, Any] | None = None,
+        programs: Mapping[str, list[str]] | None = None,
     ) -> None:
+        """`programs`: what to run in place of `hookline.command`, for each process."""
         self.folder = folder
         self.gateway_port, self.health_port = free_port(), free_port()
         self.url = f"http://127.0.0.1:{self.gateway_port}"
@@ -60,6 +62,7 @@ class Running:
             **{k: v for k, v in os.environ.items() if not k.startswith(("HOOKLINE_", "OTEL_"))},
             **environ,
         }
+        self._programs = programs or {}
         self.processes: dict[str, Process] = {}
 
     def __enter__(self) -> Running:
@@ -75,8 +78,9 @@ class Running:
 
     def start(self, name: str) -> None:
         """Start `gateway` or `consumer`."""
+        program = self._programs.get(name, ["hookline.command"])
         self.processes[name] = Process(
-            [sys.executable, "-m", "hookline.command", name, "--config", str(self.config)],
+            [sys.executable, "-m", *program, name, "--config", str(self.config)],
             self.folder / f"{name}.log",
             cwd=ROOT,
             environ=self._environ,

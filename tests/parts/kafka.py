@@ -94,6 +94,12 @@ class KafkaBroker:
             "share.coordinator.state.topic.replication.factor": 1,
             "share.coordinator.state.topic.min.isr": 1,
             "group.initial.rebalance.delay.ms": 0,
+            # A member that was killed is missed after this long; the default of 45 s is what
+            # docs/operations.md tells people to lower, and far too long for a test.
+            "group.consumer.session.timeout.ms": 6000,
+            "group.consumer.min.session.timeout.ms": 6000,
+            "group.consumer.heartbeat.interval.ms": 1000,
+            "group.consumer.min.heartbeat.interval.ms": 1000,
             # After a kill -9 the controller refuses the broker until its old session has ended.
             "broker.heartbeat.interval.ms": 500,
             "broker.session.timeout.ms": 3000,
