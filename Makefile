@@ -41,7 +41,7 @@ parts: .venv/ready  ## Fetch and check the real parts that tests use.
 	@$(BIN)/python -m tests.parts
 
 constraints: .venv/ready  ## Choose all versions anew.
-	@$(BIN)/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --upgrade \
+	@$(BIN)/uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --upgrade \
 		--generate-hashes --no-emit-index-url --no-header --no-annotate --quiet -o constraints.txt
 
 clean:  ## Remove what was built here.

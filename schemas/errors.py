@@ -17,7 +17,8 @@ HooklineError
 ├── StoreError
 │   ├── StoreLocked           another process has this store
 │   ├── StoreUnavailable      cannot be opened, read or written now
-│   └── Fenced                somebody else owns the partition now
+│   ├── Fenced                somebody else owns the partition now
+│   └── StatementFailed       one of a batch's statements failed; which one is not known
 ├── TopicError                a topic is missing or differs from what it must be
 └── HandlerError
     ├── PermanentError        raised by a handler: no retry will help
@@ -110,6 +111,10 @@ class StoreUnavailable(StoreError):
 
 class Fenced(StoreError):
     """Another owner has claimed the partition: what this one does no longer counts."""
+
+
+class StatementFailed(StoreError):
+    """One of the statements that a batch sent without waiting has failed."""
 
 
 class TopicError(HooklineError):

@@ -11,6 +11,7 @@ from consumer.core.disposition import Action, Outcome, Policy, dispose
 from consumer.engine.engine_metrics import EngineMetrics
 from consumer.engine.group_commit import classify
 from consumer.engine.record import Record
+from schemas.codec import EVENT
 from schemas.dead_letter import DeadLetter
 from schemas.errors import CodecError, RetryLater
 
@@ -72,7 +73,8 @@ class Failures:
             partition=record.partition.number,
             offset=record.offset,
             key=record.key,
-            value=record.value if event is None else event.payload,
+            # The envelope, not the payload: a redrive needs all of it.
+            value=record.value if event is None else EVENT.encode(event),
             headers=event.headers if event else {},
         )
 

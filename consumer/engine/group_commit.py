@@ -16,8 +16,7 @@ from consumer.core.lanes import Run
 from consumer.core.watermark import Watermark
 from consumer.engine.record import Record, monotonic_ns
 from consumer.engine.tracing import ConsumerTracing
-from consumer.stores.contract import Claim, GroupCommit, Partition, Store
-from schemas.dead_letter import DeadLetter
+from consumer.stores.contract import Claim, GroupCommit, Letter, Partition, Store
 from schemas.errors import CodecError, HandlerError, PermanentError, TransactionEnded
 from schemas.request_id import current_request_id
 
@@ -110,12 +109,14 @@ class GroupCommitter:
                 if run.items[0].dedupe_id not in seen:
                     done_ids[run.items[0].dedupe_id] = None
             # 6. The ids of all that was done.
-            commit.remember(done_ids, int(time.time()))
+            now_s = int(time.time())
+            commit.remember(done_ids, now_s)
             # 7. What was given up on.
             commit.bury(_letters(results))
             # 8. Progress, where the epoch is still ours.
             positions = _positions(batch, results, [*duplicates, *marked])
-            commit.advance(batch.claims, positions)
+            gaps = {p for p in positions if batch.watermarks[p].ranges}
+            commit.advance(batch.claims, positions, gaps, now_s)
             commit_began_ns = monotonic_ns()
             # 9. Commit, at the end of the block.
         return BatchResult(
@@ -205,9 +206,14 @@ def _dedupe_ids(batch: Batch) -> set[bytes]:
     return ids
 
 
-def _letters(results: list[RunResult]) -> list[tuple[bytes, DeadLetter]]:
+def _letters(results: list[RunResult]) -> list[Letter]:
     return [
-        (record.dedupe_id, record.letter)
+        Letter(
+            dedupe_id=record.dedupe_id,
+            letter=record.letter,
+            event_type=record.event.event_type if record.event else "",
+            resource_key=record.event.resource_key if record.event else "",
+        )
         for result in results
         for record, outcome in zip(result.run.items, result.outcomes, strict=False)
         if outcome is Outcome.DEAD_LETTERED and record.letter is not None

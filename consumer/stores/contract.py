@@ -1,6 +1,6 @@
 """The port that every store fills. Rule: effects, ids and progress commit in one transaction.
 
-`claim` may be called from another thread than the transactions.
+`claim`, `expire` and the outbox may be called from other threads than the transactions'.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import NamedTuple, Protocol
 
 import msgspec
 
+from consumer.core.staleness import Applied
 from consumer.stores.transaction import Transaction
 from schemas.dead_letter import DeadLetter
 
@@ -25,12 +26,64 @@ class Partition(NamedTuple):
         return f"{self.topic}[{self.number}]"
 
 
+class ParkedKey(msgspec.Struct, frozen=True, kw_only=True):
+    """A key some of whose events are parked. `key` is the Kafka key; times are Unix ms."""
+
+    partition: Partition
+    key: bytes
+    events: int
+    #: Of its first event, since that was parked.
+    attempts: int
+    retry_at_ms: int
+
+
+class ParkedEvent(msgspec.Struct, frozen=True, kw_only=True):
+    """An event held durably because it, or an earlier one of its key, failed.
+
+    Events of a key are tried again in the order of their offsets.
+    """
+
+    partition: Partition
+    key: bytes
+    offset: int
+    #: The envelope as the log holds it.
+    value: bytes
+    traceparent: str = ""
+    request_id: bytes = b""
+    connection: str = ""
+    event_type: str = ""
+    #: Why: a code of a closed set; "behind" for one that only waits for an earlier one.
+    reason: str = "behind"
+    parked_at_ms: int = 0
+
+
 class Claim(msgspec.Struct, frozen=True):
     """Ownership of a partition: its epoch fences older owners; where to start, if known."""
 
     partition: Partition
     epoch: int
     next_offset: int | None
+    #: Every key of the partition that has parked events.
+    parked: tuple[ParkedKey, ...] = ()
+
+
+class Letter(msgspec.Struct, frozen=True, kw_only=True):
+    """A dead letter on its way into the store, with what it can be searched by.
+
+    `dedupe_id` is empty and `event_type`, `resource_key` too, when it could not be decoded.
+    """
+
+    dedupe_id: bytes
+    letter: DeadLetter
+    event_type: str = ""
+    resource_key: str = ""
+
+
+class Outgoing(msgspec.Struct, frozen=True):
+    """A dead letter that is in the store and not yet on its topic."""
+
+    number: int
+    letter: DeadLetter
 
 
 class GroupCommit(Protocol):
@@ -40,10 +93,16 @@ class GroupCommit(Protocol):
     handle: Transaction
 
     def owned(self, claims: Sequence[Claim]) -> set[Partition]:
-        """The partitions whose epoch is still the claim's, held so until the end."""
+        """The partitions whose epoch is the claim's now; `advance` makes sure at the end."""
+
+    def owner(self, partition: Partition) -> str:
+        """Who has claimed it last, for a log line; empty if nobody has."""
 
     def seen(self, dedupe_ids: Collection[bytes]) -> set[bytes]:
         """Which of these ids were done before."""
+
+    def applied(self, resource_ids: Collection[bytes]) -> Mapping[bytes, Applied]:
+        """What was last applied to these resources (16-byte ids), where something was noted."""
 
     def savepoint(self) -> None:
         """Begin one event's effect."""
@@ -55,26 +114,72 @@ class GroupCommit(Protocol):
         """Undo what was done since the savepoint; TransactionEnded if a handler ended it."""
 
     def remember(self, dedupe_ids: Collection[bytes], now_s: int) -> None:
-        """Note ids as done at a time (Unix s)."""
+        """Note ids as done at a time (Unix s); they were not seen before."""
 
-    def bury(self, letters: Sequence[tuple[bytes, DeadLetter]]) -> None:
-        """Keep dead letters, each with its dedupe id (empty when it could not be decoded)."""
+    def note_applied(self, resources: Mapping[bytes, Applied], now_s: int) -> None:
+        """Write what is applied to resources now, in place of what was."""
 
-    def advance(self, claims: Sequence[Claim], positions: Mapping[Partition, int]) -> None:
-        """Write progress where the epoch is still ours; Fenced if one is not."""
+    def bury(self, letters: Sequence[Letter]) -> None:
+        """Keep dead letters, to be put on their topic after the commit, too."""
+
+    def park(self, events: Sequence[ParkedEvent], retry_at_ms: int) -> None:
+        """Hold events; a key that had none parked is due at `retry_at_ms` (Unix ms)."""
+
+    def parked(self, partition: Partition, key: bytes, limit: int) -> list[ParkedEvent]:
+        """The first parked events of a key, by offset."""
+
+    def unpark(self, events: Collection[tuple[Partition, bytes, int]]) -> None:
+        """Forget parked events (partition, key, offset) that are done; a key's last ends it.
+
+        A key that keeps some starts anew with 0 attempts, as another event is its first now.
+        """
+
+    def postpone(self, partition: Partition, key: bytes, attempts: int, retry_at_ms: int) -> None:
+        """Note that a parked key was tried in vain and when to try again."""
+
+    def touched(self, partitions: Collection[Partition]) -> list[ParkedKey]:
+        """Parked keys that an operator has changed or made since this was last asked."""
+
+    def advance(
+        self, claims: Sequence[Claim], positions: Mapping[Partition, int],
+        gaps: Collection[Partition], now_s: int,
+    ) -> None:  # fmt: skip
+        """Write progress where the epoch is still ours; Fenced if one is not.
+
+        `gaps`: the partitions where something is done above the position. The ids of those must
+        not expire, however old they get, until the position has passed them.
+        """
 
 
 class Store(Protocol):
     """A database of effects, opened for one consumer group."""
 
-    def claim(self, partitions: Sequence[Partition]) -> list[Claim]:
-        """Take ownership: the epoch goes up by one, which fences whoever held it before."""
+    def claim(self, partitions: Sequence[Partition], owner: str = "") -> list[Claim]:
+        """Take ownership: the epoch goes up by one, which fences whoever held it before.
 
-    def commit(self) -> AbstractContextManager[GroupCommit]:
-        """A transaction: committed when the block ends, rolled back when it raises."""
+        `owner` is what log lines call us: host, process and so on.
+        """
+
+    def commit(self, *, careful: bool = False) -> AbstractContextManager[GroupCommit]:
+        """A transaction: committed when the block ends, rolled back when it raises.
+
+        A store may send a handler's statements without waiting for each, and raise
+        StatementFailed at the end of the block if one of them failed; with `careful` a failure
+        shows in the statement that causes it.
+        """
 
     def expire(self, before_s: int, limit: int) -> int:
-        """Forget at most `limit` ids noted before a time; how many that were."""
+        """Forget ids and applied versions noted on days (UTC) that ended before a time.
+
+        At most about `limit` of them, so that no call takes long; how many that were, 0 when
+        nothing is left to forget. Never an id that may be above a position (see `advance`).
+        """
+
+    def outgoing(self, limit: int) -> list[Outgoing]:
+        """Dead letters not yet on their topic, oldest first."""
+
+    def sent(self, numbers: Collection[int]) -> None:
+        """Note that dead letters are on their topic."""
 
     def close(self) -> None:
         """Release everything; the store can be opened by another process then."""

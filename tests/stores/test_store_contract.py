@@ -1,58 +1,29 @@
-"""What every store must do; a new store is one more fixture parameter."""
+"""What every store must do, whatever database it is: effects, ids, progress, versions."""
 
 # ruff: noqa: PT012 - the whole transaction is what raises
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from pathlib import Path
-
 import pytest
 
-from consumer.stores.contract import Claim, Partition, Store
-from consumer.stores.sqlite import SqliteStore
+from consumer.core.staleness import Applied
+from consumer.stores.contract import Claim, Letter, Partition, Store
 from schemas.dead_letter import DeadLetter
-from schemas.errors import Fenced, TransactionEnded
+from schemas.errors import Fenced
+from tests.stores.harness import Harness
 
 P0, P1 = Partition("events", 0), Partition("events", 1)
-ID_A, ID_B = b"a" * 16, b"b" * 16
-
-Open = Callable[[], Store]
-
-
-@pytest.fixture(params=["sqlite"])
-def open_store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Open]:
-    """Opens the same store again and again, each time after the last one was closed."""
-    opened: list[Store] = []
-
-    def open_again() -> Store:
-        while opened:
-            opened.pop().close()
-        opened.append(SqliteStore(tmp_path / "state" / "store.db", "orders"))
-        return opened[-1]
-
-    yield open_again
-    while opened:
-        opened.pop().close()
+ID_A, ID_B, ID_C = b"a" * 16, b"b" * 16, b"c" * 16
+DAY_S = 86_400
+NOW_S = 20_000 * DAY_S + 3600
 
 
-@pytest.fixture
-def store(open_store: Open) -> Store:
-    store = open_store()
+def put(
+    harness: Harness, store: Store, what: str, claim: Claim, position: int, *ids: bytes
+) -> None:
     with store.commit() as commit:
-        commit.handle.execute("CREATE TABLE effects (what TEXT)")
-    return store
-
-
-def effects(store: Store) -> list[str]:
-    with store.commit() as commit:
-        return [row[0] for row in commit.handle.execute("SELECT what FROM effects").fetchall()]
-
-
-def put(store: Store, what: str, claim: Claim, position: int, *ids: bytes) -> None:
-    with store.commit() as commit:
-        commit.handle.execute("INSERT INTO effects VALUES (?)", (what,))
-        commit.remember(ids, 1)
-        commit.advance([claim], {claim.partition: position})
+        harness.effect(commit, what)
+        commit.remember(ids, NOW_S)
+        commit.advance([claim], {claim.partition: position}, (), NOW_S)
 
 
 def test_a_first_claim_knows_no_offset_and_each_claim_raises_the_epoch(store: Store) -> None:
@@ -63,53 +34,70 @@ def test_a_first_claim_knows_no_offset_and_each_claim_raises_the_epoch(store: St
     assert store.claim([P1])[0].epoch == other.epoch + 1
 
 
+def test_the_last_claimant_is_known_by_name(store: Store) -> None:
+    store.claim([P0], "host-1")
+    store.claim([P0], "host-2")
+    with store.commit() as commit:
+        assert commit.owner(P0) == "host-2"
+        assert commit.owner(P1) == ""
+
+
 def test_effect_id_and_progress_are_there_together_after_a_restart(
-    store: Store, open_store: Open
+    store: Store, harness: Harness
 ) -> None:
     claim = store.claim([P0])[0]
-    put(store, "done", claim, 8, ID_A)
-    reopened = open_store()
-    assert effects(reopened) == ["done"]
+    put(harness, store, "done", claim, 8, ID_A)
+    reopened = harness.open()
+    assert harness.effects() == ["done"]
     assert reopened.claim([P0])[0].next_offset == 8
     with reopened.commit() as commit:
         assert commit.seen([ID_A, ID_B]) == {ID_A}
+        assert commit.seen([]) == set()
 
 
-def test_an_exception_leaves_nothing_of_the_transaction(store: Store) -> None:
+def test_an_exception_leaves_nothing_of_the_transaction(store: Store, harness: Harness) -> None:
     claim = store.claim([P0])[0]
     with pytest.raises(RuntimeError, match="crash"), store.commit() as commit:
-        commit.handle.execute("INSERT INTO effects VALUES ('half')")
-        commit.remember([ID_A], 1)
-        commit.bury([(ID_B, DeadLetter(reason="poison", died_at_us=1))])
-        commit.advance([claim], {P0: 8})
+        harness.effect(commit, "half")
+        commit.remember([ID_A], NOW_S)
+        commit.note_applied({ID_C: Applied(1)}, NOW_S)
+        commit.bury([Letter(dedupe_id=ID_B, letter=DeadLetter(reason="poison", died_at_us=1))])
+        commit.advance([claim], {P0: 8}, (), NOW_S)
         raise RuntimeError("crash")
-    assert effects(store) == []
+    assert harness.effects() == []
     assert store.claim([P0])[0].next_offset is None
+    assert store.outgoing(10) == []
     with store.commit() as commit:
         assert commit.seen([ID_A]) == set()
+        assert dict(commit.applied([ID_C])) == {}
 
 
-def test_a_savepoint_takes_back_one_event_only(store: Store) -> None:
+def test_a_savepoint_takes_back_one_event_only(store: Store, harness: Harness) -> None:
+    claim = store.claim([P0])[0]
     with store.commit() as commit:
         for what, good in (("one", True), ("two", False), ("three", True)):
             commit.savepoint()
-            commit.handle.execute("INSERT INTO effects VALUES (?)", (what,))
+            harness.effect(commit, what)
             if good:
                 commit.keep()
             else:
                 commit.take_back()
-    assert effects(store) == ["one", "three"]
+        commit.advance([claim], {P0: 3}, (), NOW_S)
+    assert harness.effects() == ["one", "three"]
 
 
-def test_an_older_owner_is_fenced_and_its_effect_is_rolled_back(store: Store) -> None:
+def test_an_older_owner_is_fenced_and_its_effect_is_rolled_back(
+    store: Store, harness: Harness
+) -> None:
     old = store.claim([P0])[0]
     new = store.claim([P0])[0]
     with pytest.raises(Fenced, match=r"events\[0\] has another owner"):
-        put(store, "zombie", old, 9, ID_A)
-    put(store, "owner", new, 5, ID_B)
-    assert effects(store) == ["owner"]
+        put(harness, store, "zombie", old, 9, ID_A)
+    put(harness, store, "owner", new, 5, ID_B)
+    assert harness.effects() == ["owner"]
     with store.commit() as commit:
         assert commit.seen([ID_A, ID_B]) == {ID_B}
+    assert store.claim([P0])[0].next_offset == 5
 
 
 def test_a_claim_says_which_partitions_are_still_owned(store: Store) -> None:
@@ -122,35 +110,96 @@ def test_a_claim_says_which_partitions_are_still_owned(store: Store) -> None:
 
 def test_thousands_of_ids_are_looked_up_in_one_go(store: Store) -> None:
     ids = [n.to_bytes(16, "big") for n in range(3000)]
+    claim = store.claim([P0])[0]
     with store.commit() as commit:
-        commit.remember(ids[::2], 1)
+        commit.remember(ids[::2], NOW_S)
+        commit.advance([claim], {P0: 1}, (), NOW_S)
     with store.commit() as commit:
         assert commit.seen(ids) == set(ids[::2])
 
 
-@pytest.mark.parametrize(
-    "statement",
-    [
-        "COMMIT",
-        " rollback",
-        "BEGIN",
-        "-- note\nCOMMIT",
-        "/* x */ SAVEPOINT s",
-        "; RELEASE s",
-        "end",
-    ],
-)
-def test_a_handler_cannot_end_the_transaction(store: Store, statement: str) -> None:
-    with pytest.raises(TransactionEnded, match="may not run"), store.commit() as commit:
-        commit.handle.execute("INSERT INTO effects VALUES ('x')")
-        commit.handle.execute(statement)
-    assert effects(store) == []
-
-
-def test_old_ids_are_forgotten_in_bounded_steps(store: Store) -> None:
+def test_an_id_is_known_whichever_day_it_was_noted_on(store: Store) -> None:
+    claim = store.claim([P0])[0]
+    for day, dedupe_id in enumerate((ID_A, ID_B, ID_C)):
+        with store.commit() as commit:
+            commit.remember([dedupe_id], NOW_S + 2 * day * DAY_S)
+            commit.advance([claim], {P0: day}, (), NOW_S)
     with store.commit() as commit:
-        commit.remember([n.to_bytes(16, "big") for n in range(10)], now_s=100)
-        commit.remember([ID_A], now_s=200)
-    assert [store.expire(150, limit=6), store.expire(150, limit=6)] == [6, 4]
+        assert commit.seen([ID_A, ID_B, ID_C, b"x" * 16]) == {ID_A, ID_B, ID_C}
+
+
+def test_old_ids_are_forgotten_by_whole_days_and_newer_ones_stay(store: Store) -> None:
+    claim = store.claim([P0])[0]
+    old = [n.to_bytes(16, "big") for n in range(10)]
+    with store.commit() as commit:
+        commit.remember(old, NOW_S - 3 * DAY_S)
+        commit.note_applied({ID_A: Applied(1)}, NOW_S - 3 * DAY_S)
+        commit.advance([claim], {P0: 10}, (), NOW_S)
+    with store.commit() as commit:
+        commit.remember([ID_B], NOW_S)
+        commit.note_applied({ID_C: Applied(1)}, NOW_S)
+        commit.advance([claim], {P0: 11}, (), NOW_S)
+    steps = 0
+    while store.expire(NOW_S - DAY_S, limit=6):
+        steps += 1
+        assert steps < 100
+    with store.commit() as commit:
+        assert commit.seen([*old, ID_B]) == {ID_B}
+        assert set(commit.applied([ID_A, ID_C])) == {ID_C}
+
+
+def test_an_id_above_the_position_never_expires_however_old(store: Store) -> None:
+    claim = store.claim([P0])[0]
+    with store.commit() as commit:
+        # Offset 7 is done while 5 keeps failing.
+        commit.remember([ID_A], NOW_S - 9 * DAY_S)
+        commit.advance([claim], {P0: 5}, {P0}, NOW_S - 9 * DAY_S)
+    with store.commit() as commit:
+        commit.remember([ID_B], NOW_S)
+        commit.advance([claim], {P0: 5}, {P0}, NOW_S)
+    while store.expire(NOW_S, limit=100):
+        pass
     with store.commit() as commit:
         assert commit.seen([ID_A]) == {ID_A}
+    # The position has passed it: now it may go.
+    with store.commit() as commit:
+        commit.remember([ID_C], NOW_S)
+        commit.advance([claim], {P0: 9}, (), NOW_S)
+    while store.expire(NOW_S, limit=100):
+        pass
+    with store.commit() as commit:
+        assert commit.seen([ID_A, ID_B, ID_C]) == {ID_B, ID_C}
+
+
+def test_what_is_applied_to_a_resource_is_kept_and_replaced(store: Store) -> None:
+    claim = store.claim([P0])[0]
+    with store.commit() as commit:
+        commit.note_applied({ID_A: Applied(7, 1000), ID_B: Applied(None, 5, True)}, NOW_S)
+        commit.advance([claim], {P0: 1}, (), NOW_S)
+    with store.commit() as commit:
+        found = commit.applied([ID_A, ID_B, ID_C])
+        assert dict(found) == {ID_A: Applied(7, 1000), ID_B: Applied(None, 5, True)}
+        commit.note_applied({ID_A: Applied(2**62, None, True)}, NOW_S)
+        commit.advance([claim], {P0: 2}, (), NOW_S)
+    with store.commit() as commit:
+        assert dict(commit.applied([ID_A])) == {ID_A: Applied(2**62, None, True)}
+
+
+def test_a_dead_letter_goes_out_once_it_is_committed_and_is_then_noted(store: Store) -> None:
+    claim = store.claim([P0])[0]
+    letters = [
+        Letter(dedupe_id=ID_A, letter=DeadLetter(reason="permanent", died_at_us=1, value=b"v")),
+        Letter(dedupe_id=b"", letter=DeadLetter(reason="undecodable", died_at_us=2)),
+    ]
+    with store.commit() as commit:
+        commit.bury(letters)
+        commit.advance([claim], {P0: 2}, (), NOW_S)
+    first = store.outgoing(1)
+    assert [x.letter for x in first] == [letters[0].letter]
+    store.sent([first[0].number])
+    assert [x.letter for x in store.outgoing(10)] == [letters[1].letter]
+
+
+def test_a_store_can_be_closed_twice(store: Store) -> None:
+    store.close()
+    store.close()
