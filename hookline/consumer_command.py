@@ -13,7 +13,7 @@ import click
 
 from consumer.core.backoff import Backoff
 from consumer.core.disposition import Policy
-from consumer.engine.dispatcher import Limits
+from consumer.engine.commands import Limits
 from consumer.engine.engine import ConsumerEngine, kafka_properties
 from consumer.stores.contract import Store
 from consumer.stores.sqlite import open_sqlite

@@ -37,8 +37,8 @@ def load_schemas(name: str) -> dict[int, dict[str, Any]]:
 
 def schema_prefix(schema: dict[str, Any]) -> bytes:
     """The ten bytes that open every record of this schema."""
-    digest = fingerprint(to_parsing_canonical_form(schema), "CRC-64-AVRO")
-    return MARKER + bytes.fromhex(digest)[::-1]
+    # fastavro writes the fingerprint's hex in the byte order of this prefix, little-endian.
+    return MARKER + bytes.fromhex(fingerprint(to_parsing_canonical_form(schema), "CRC-64-AVRO"))
 
 
 def _without_logical_types(schema: Any) -> Any:

@@ -56,6 +56,11 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         return dedupe_id(self.tenant, self.connection, self.event_id)
 
     @property
+    def resource_digest(self) -> bytes:
+        """16 bytes that stand for the resource: BLAKE2b of its key."""
+        return hashlib.blake2b(self.resource_key.encode(), digest_size=16).digest()
+
+    @property
     def idempotency_key(self) -> str:
         """The dedupe id in hex: what an external handler sends as `Idempotency-Key`."""
         return self.dedupe_id.hex()

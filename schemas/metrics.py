@@ -27,6 +27,8 @@ EVENTS_PER_COMMIT: Final = "hookline_events_per_commit"
 LANES: Final = "hookline_lanes"
 BUFFERED_EVENTS: Final = "hookline_buffered_events"
 BUFFERED_BYTES: Final = "hookline_buffered_bytes"
+PARKED_KEYS: Final = "hookline_parked_keys"
+PARKED_EVENTS: Final = "hookline_parked_events"
 FENCED: Final = "hookline_fenced"
 
 #: Upper bounds of each histogram's buckets, in the unit that its name ends in.

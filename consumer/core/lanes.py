@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from enum import Enum
 from typing import Generic, TypeVar
 
@@ -37,7 +37,13 @@ class _Lane(msgspec.Struct, Generic[P, T], eq=False):
     waiting: deque[_Waiting[T]]
     in_flight: bool = False
     delayed: bool = False
+    #: In a ready queue; such an entry is skipped when the lane turns out not to be ready.
+    queued: bool = False
     dropped: bool = False
+
+    @property
+    def idle(self) -> bool:
+        return not (self.in_flight or self.delayed or self.dropped)
 
 
 class Run(msgspec.Struct, Generic[P, T], eq=False):
@@ -50,6 +56,11 @@ class Run(msgspec.Struct, Generic[P, T], eq=False):
     def partition(self) -> P:
         """The partition of all its events."""
         return self.lane.partition
+
+    @property
+    def key(self) -> bytes:
+        """The key of all its events."""
+        return self.lane.key
 
 
 class Lanes(Generic[P, T]):
@@ -88,7 +99,7 @@ class Lanes(Generic[P, T]):
         self.bytes += size_bytes
         # An event in flight stays at the head, so a lane of one event was empty.
         if len(lane.waiting) == 1:
-            self._ready[work].append(lane)
+            self._queue(lane)
 
     def take(self, work: Work, max_events: int, max_per_lane: int = 1) -> list[Run[P, T]]:
         """Runs of ready lanes in turn, at most `max_events` in all; their lanes are in flight.
@@ -99,7 +110,12 @@ class Lanes(Generic[P, T]):
         runs: list[Run[P, T]] = []
         while ready and max_events > 0:
             lane = ready.popleft()
-            if lane.dropped:
+            lane.queued = False
+            if not lane.idle or not lane.waiting:
+                continue
+            if lane.waiting[0].work is not work:
+                # Its head has changed since it was queued.
+                self._queue(lane)
                 continue
             items: list[T] = []
             for waiting in lane.waiting:
@@ -111,11 +127,33 @@ class Lanes(Generic[P, T]):
             runs.append(Run(lane, items))
         return runs
 
-    def finish(self, run: Run[P, T], done: int, retry_at: float | None = None) -> bool:
+    def hold(self, partition: P, key: bytes) -> Run[P, T] | None:
+        """An empty run of a lane, so that nothing of it runs until `finish`; None if it is busy.
+
+        The lane is made if it is not there.
+        """
+        lane = self._lanes.get((partition, key))
+        if lane is None:
+            lane = self._lanes[partition, key] = _Lane(partition, key, deque())
+        elif not lane.idle:
+            return None
+        lane.in_flight = True
+        return Run(lane, [])
+
+    def finish(
+        self,
+        run: Run[P, T],
+        done: int,
+        retry_at: float | None = None,
+        *,
+        discard: int = 0,
+        front: Sequence[tuple[T, int, Work]] = (),
+    ) -> bool:
         """Give a run back: its first `done` events leave, the others stay at the head.
 
-        With `retry_at` the lane rests until `wake` is called with that time. False if the
-        lane was dropped meanwhile: whatever became of the run no longer concerns us.
+        With `retry_at` the lane rests until `wake` is called with that time. `discard` more
+        leave, undone. `front` (item, bytes, work) is put before what waits. False if the lane
+        was dropped meanwhile: whatever became of the run no longer concerns us.
         """
         lane = run.lane
         if lane.dropped:
@@ -123,15 +161,19 @@ class Lanes(Generic[P, T]):
         if not lane.in_flight:
             raise ValueError("a run is given back once")
         lane.in_flight = False
-        for _ in range(done):
+        for _ in range(done + discard):
             waiting = lane.waiting.popleft()
             self.events -= 1
             self.bytes -= waiting.size_bytes
+        for item, size_bytes, work in reversed(front):
+            lane.waiting.appendleft(_Waiting(item, size_bytes, work))
+            self.events += 1
+            self.bytes += size_bytes
         if not lane.waiting:
             del self._lanes[lane.partition, lane.key]
             lane.dropped = True
         elif retry_at is None:
-            self._ready[lane.waiting[0].work].append(lane)
+            self._queue(lane)
         else:
             lane.delayed = True
             self._ticket += 1
@@ -148,7 +190,7 @@ class Lanes(Generic[P, T]):
             _, _, lane = heapq.heappop(self._delayed)
             if not lane.dropped:
                 lane.delayed = False
-                self._ready[lane.waiting[0].work].append(lane)
+                self._queue(lane)
 
     def next_wake(self) -> float | None:
         """The earliest `retry_at`, or None if no lane rests."""
@@ -156,7 +198,12 @@ class Lanes(Generic[P, T]):
 
     def ready(self, work: Work) -> bool:
         """Whether `take` would give something."""
-        return any(not lane.dropped for lane in self._ready[work])
+        return any(lane.idle for lane in self._ready[work])
+
+    @property
+    def resting(self) -> int:
+        """How many lanes rest until their next attempt; an upper bound."""
+        return len(self._delayed)
 
     def drop(self, partition: P) -> int:
         """Forget a partition's lanes, in flight or not; how many events that were."""
@@ -173,6 +220,11 @@ class Lanes(Generic[P, T]):
     def in_flight(self, partition: P) -> int:
         """How many lanes of a partition have a run in flight."""
         return sum(lane.in_flight for lane in self._of(partition))
+
+    def _queue(self, lane: _Lane[P, T]) -> None:
+        if not lane.queued:
+            lane.queued = True
+            self._ready[lane.waiting[0].work].append(lane)
 
     def _of(self, partition: P) -> list[_Lane[P, T]]:
         return [lane for lane in self._lanes.values() if lane.partition == partition]

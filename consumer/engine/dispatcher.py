@@ -10,71 +10,39 @@ import random
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable, Iterable
 from queue import Empty, SimpleQueue
 
-import msgspec
-
 from consumer.core.backoff import Backoff
-from consumer.core.disposition import Outcome
+from consumer.core.disposition import Action, Outcome
 from consumer.core.lanes import Lanes, Work
 from consumer.core.watermark import Watermark
+from consumer.engine.apply_runs import RecordRun, RunResult
+from consumer.engine.commands import (
+    Assigned,
+    Command,
+    ExternalDone,
+    Limits,
+    ParkingLimits,
+    Polled,
+    Released,
+    Stop,
+)
 from consumer.engine.engine_metrics import EngineMetrics
 from consumer.engine.event_log import log_each
 from consumer.engine.external import ExternalHandlers
 from consumer.engine.failures import Failures
-from consumer.engine.group_commit import Batch, BatchResult, RecordRun, RunResult
-from consumer.engine.record import Message, Record, read
+from consumer.engine.group_commit import Batch, BatchResult
+from consumer.engine.parked_lanes import BEHIND, ParkedLanes, work_of
+from consumer.engine.record import Record, read, read_parked
 from consumer.engine.tracing import ConsumerTracing
 from consumer.handlers.registration import Handlers
-from consumer.stores.contract import Claim, Partition
+from consumer.stores.contract import Claim, ParkedEvent, Partition
+from schemas.errors import HandlerError
 
 log = logging.getLogger("hookline.consumer")
 
-
-class Limits(msgspec.Struct, frozen=True, kw_only=True):
-    """The bounds of one consumer."""
-
-    concurrency: int = 256
-    threads: int = 16
-    max_buffered_events: int = 20_000
-    max_buffered_bytes: int = 64 * 1024 * 1024
-    max_batch_events: int = 500
-    drain_deadline_s: float = 20.0
-
-
-class Polled(msgspec.Struct, frozen=True):
-    """Messages, in the order of the log within each partition."""
-
-    messages: list[Message]
-    polled_ns: int
-    now_ms: float
-
-
-class Assigned(msgspec.Struct, frozen=True):
-    """Partitions that are ours from now on; sent before any of their messages."""
-
-    claims: list[Claim]
-
-
-class Released(msgspec.Struct, frozen=True, eq=False):
-    """Partitions to give up. With `drained`, finish what runs first and then set it."""
-
-    partitions: list[Partition]
-    drained: threading.Event | None = None
-
-
-class ExternalDone(msgspec.Struct, frozen=True, eq=False):
-    """An external handler has ended."""
-
-    run: RecordRun
-    error: Exception | None
-
-
-class Stop(msgspec.Struct, frozen=True):
-    """End the thread; the partitions were released before."""
-
-
-Command = Polled | Assigned | Released | ExternalDone | BatchResult | Stop
+_NO_ROOM_WAIT_S = 1.0
 
 
 class Dispatcher:
@@ -85,6 +53,7 @@ class Dispatcher:
         *,
         handlers: Handlers,
         limits: Limits,
+        parking: ParkingLimits,
         backoff: Backoff,
         failures: Failures,
         tracing: ConsumerTracing,
@@ -92,8 +61,20 @@ class Dispatcher:
         external: ExternalHandlers,
         inbox: SimpleQueue[Command],
         metrics: EngineMetrics,
+        owner: str = "",
+        clock: Callable[[], float] = time.monotonic,
+        wall_s: Callable[[], float] = time.time,
+        draw: Callable[[], float] = random.random,
     ) -> None:
+        """`clock` is monotonic, `wall_s` Unix time, in seconds; `draw` uniform in [0, 1)."""
         self.inbox = inbox
+        self.stopped_by_policy = ""
+        self._owner = owner
+        self._clock = clock
+        self._wall_s = wall_s
+        self._draw = draw
+        self._scan_every_s = parking.scan_every_s
+        self._scan_at_s = 0.0
         # The poll thread acquires it before it puts messages: what waits to be decoded is bounded.
         self.intake = threading.Semaphore(2)
         self._handlers = handlers
@@ -107,16 +88,20 @@ class Dispatcher:
         self._lanes: Lanes[Partition, Record] = Lanes(
             max_events=limits.max_buffered_events, max_bytes=limits.max_buffered_bytes
         )
+        self._parked = ParkedLanes(self._lanes, parking, clock=clock, wall_s=wall_s, draw=draw)
         self._claims: dict[Partition, Claim] = {}
         self._watermarks: dict[Partition, Watermark] = {}
         self._draining: dict[Partition, threading.Event] = {}
         self._checks: list[RecordRun] = []
+        self._behind: list[RecordRun] = []
         self._marks: list[RecordRun] = []
         self._external_runs: set[RecordRun] = set()
         self._store_busy = False
         self._store_failures = 0
         self._store_retry_s = 0.0
         self._batch_limit = limits.max_batch_events
+        self._active_s = clock()
+        self._told_no_room_s = float("-inf")
         self._committable: dict[Partition, int] = {}
         self._committable_lock = threading.Lock()
         self._fenced: set[Partition] = set()
@@ -126,9 +111,17 @@ class Dispatcher:
         """Whether the poll thread must wait; an estimate from another thread is good enough."""
         return self._lanes.full
 
-    def gauges(self) -> tuple[int, int, int]:
-        """Lanes, and the events and bytes they hold."""
-        return len(self._lanes), self._lanes.events, self._lanes.bytes
+    def gauges(self) -> tuple[int, ...]:
+        """Lanes, the events and bytes they hold, parked keys and events."""
+        lanes = self._lanes
+        return len(lanes), lanes.events, lanes.bytes, self._parked.keys, self._parked.events
+
+    @property
+    def idle_s(self) -> float:
+        """For how long nothing has ended though something could; 0 while nothing waits."""
+        if len(self._lanes) <= self._lanes.resting:
+            return 0.0
+        return self._clock() - self._active_s
 
     def take_committable(self) -> dict[Partition, int]:
         """The positions to commit to Kafka since the last call."""
@@ -146,41 +139,59 @@ class Dispatcher:
         """The thread: until `Stop`."""
         while True:
             try:
-                command = self.inbox.get(timeout=self._patience_s())
+                command = self.inbox.get(timeout=self.patience_s())
             except Empty:
-                self._lanes.wake(time.monotonic())
+                self.wake()
             else:
                 if isinstance(command, Stop):
                     return
-                self._obey(command)
-            self._hand_out()
+                self.obey(command)
+            if self.stopped_by_policy:
+                raise HandlerError(self.stopped_by_policy)
+            self.hand_out()
 
-    def _patience_s(self) -> float | None:
-        times = [self._lanes.next_wake()]
+    def patience_s(self) -> float | None:
+        """How long nothing will happen by itself; None: for ever."""
+        times = [self._lanes.next_wake(), self._parked.next_due()]
         if self._store_failures and not self._store_busy:
             times.append(self._store_retry_s)
-        waits = [at - time.monotonic() for at in times if at is not None]
-        return max(0.0, min(waits)) if waits else None
+        if self._claims and not self._store_busy:
+            times.append(self._scan_at_s)
+        waits = [at - self._clock() for at in times if at is not None]
+        # Never quite at once: what is due may have to wait for something else to end.
+        return max(0.005, min(waits)) if waits else None
 
-    def _obey(self, command: Command) -> None:
+    def wake(self) -> None:
+        """Let time have its effect."""
+        if not self._lanes.events:
+            self._active_s = self._clock()
+        self._lanes.wake(self._clock())
+
+    def obey(self, command: Command) -> None:
+        """Take one command in."""
         if isinstance(command, Polled):
             self._take_in(command)
             self.intake.release()
         elif isinstance(command, BatchResult):
             self._store_busy = False
+            batch = command.batch
+            if batch.runs or batch.checks or batch.marks:
+                self._active_s = self._clock()
             if command.error is not None:
                 self._batch_failed(command.batch, command.error)
             else:
                 self._batch_committed(command)
         elif isinstance(command, ExternalDone):
+            self._active_s = self._clock()
             self._external_done(command)
         elif isinstance(command, Assigned):
             for claim in command.claims:
                 self._forget(claim.partition)
                 self._claims[claim.partition] = claim
+                self._parked.claimed(claim)
         elif isinstance(command, Released):
             self._release(command)
-        self._lanes.wake(time.monotonic())
+        self.wake()
 
     def _take_in(self, polled: Polled) -> None:
         parent_of = self._tracing.parent_of if self._tracing.enabled else None
@@ -204,22 +215,39 @@ class Dispatcher:
             record = read(message, self._handlers, polled.polled_ns, polled.now_ms, parent_of)
             self._lanes.add(partition, record.key, record, record.size_bytes, record.work)
 
-    def _hand_out(self) -> None:
+    def hand_out(self) -> None:
+        """Give the committer its next batch, if it has none and there is something to do."""
         room = self._limits.concurrency - len(self._external_runs)
+        behind: list[RecordRun] = []
         if room > 0 and self._lanes.ready(Work.EXTERNAL):
-            runs = self._lanes.take(Work.EXTERNAL, room)
-            self._external_runs.update(runs)
-            self._checks.extend(runs)
-        if self._store_busy or (self._store_failures and time.monotonic() < self._store_retry_s):
+            for run in self._lanes.take(Work.EXTERNAL, room):
+                if self._parked.must_queue(run):
+                    self._queue_behind(run, behind)
+                else:
+                    self._external_runs.add(run)
+                    self._checks.append(run)
+        self._behind.extend(behind)
+        if self._store_busy or (self._store_failures and self._clock() < self._store_retry_s):
             return
+        self._parked.collect_due(self._draining.__contains__)
         limit = self._batch_limit
         checks, self._checks = self._alive(self._checks, limit)
         marks, self._marks = self._alive(self._marks, limit)
-        runs = self._lanes.take(Work.TRANSACTION, limit, max_per_lane=limit)
+        runs, self._behind = self._alive(self._behind, limit)
+        for run in self._lanes.take(Work.TRANSACTION, limit, max_per_lane=limit):
+            self._queue_behind(run, runs)
+        loads, postponements = self._parked.take_requests()
+        scan = bool(self._claims) and self._clock() >= self._scan_at_s
         partitions = {run.partition for group in (runs, checks, marks) for run in group}
+        partitions.update(load.run.partition for load in loads)
+        partitions.update(postponement.partition for postponement in postponements)
+        if scan:
+            self._scan_at_s = self._clock() + self._scan_every_s
+            partitions.update(self._claims)
         if not partitions:
             return
         self._store_busy = True
+        park_delay_s = self._parked.first_delay_s()
         self._batches.put(
             Batch(
                 claims=[self._claims[p] for p in partitions if p in self._claims],
@@ -227,8 +255,31 @@ class Dispatcher:
                 runs=runs,
                 checks=checks,
                 marks=marks,
+                loads=loads,
+                postponements=postponements,
+                scan=scan,
+                park_retry_at_ms=int((self._wall_s() + park_delay_s) * 1000),
+                park_delay_s=park_delay_s,
             )
         )
+
+    def _queue_behind(self, run: RecordRun, runs: list[RecordRun]) -> None:
+        """Add a run to a batch; what must queue behind parked events is parked by that batch."""
+        for record in self._parked.must_queue(run):
+            if not self._parked.room(run):
+                # The bound on what is parked: its lane waits, and in time the partition.
+                now = self._clock()
+                if now - self._told_no_room_s >= 60.0:
+                    self._told_no_room_s = now
+                    log.error(
+                        "no room to park more events: their keys wait in memory; see "
+                        "`hookline parked list` and consumer.parking",
+                        extra={"data": {"partition": str(run.partition)}},
+                    )
+                self._lanes.finish(run, 0, now + _NO_ROOM_WAIT_S)
+                return
+            record.park_reason = record.park_reason or BEHIND
+        runs.append(run)
 
     def _alive(self, runs: list[RecordRun], limit: int) -> tuple[list[RecordRun], list[RecordRun]]:
         """The first `limit` runs and the rest, without those whose partition was given up."""
@@ -238,8 +289,8 @@ class Dispatcher:
 
     def _batch_failed(self, batch: Batch, error: Exception) -> None:
         self._store_failures += 1
-        delay_s = max(0.05, self._backoff.delay_s(self._store_failures, random.random()))
-        self._store_retry_s = time.monotonic() + delay_s
+        delay_s = max(0.05, self._backoff.delay_s(self._store_failures, self._draw()))
+        self._store_retry_s = self._clock() + delay_s
         # If one event's handler breaks the transaction, smaller batches corner it.
         self._batch_limit = max(1, self._batch_limit // 2)
         if self._store_failures == 1:
@@ -248,9 +299,16 @@ class Dispatcher:
                 extra={"data": {"error": type(error).__name__, "detail": str(error)}},
             )
         for run in batch.runs:
+            for record in run.items:
+                if record.park_reason == BEHIND:
+                    # Whether it must queue is decided anew.
+                    record.park_reason = ""
             self._lanes.finish(run, 0)
         self._checks = [*batch.checks, *self._checks]
         self._marks = [*batch.marks, *self._marks]
+        self._parked.not_carried_out(batch.loads, batch.postponements)
+        if batch.scan:
+            self._scan_at_s = self._store_retry_s
         self._settle_draining()
 
     def _batch_committed(self, result: BatchResult) -> None:
@@ -258,27 +316,30 @@ class Dispatcher:
             log.info("the store commits again", extra={"data": {"after": self._store_failures}})
         self._store_failures = 0
         self._batch_limit = min(self._limits.max_batch_events, self._batch_limit * 2)
-        for partition in result.fenced:
-            self._lost_to_another(partition)
+        for partition, owner in result.fenced.items():
+            self._lost_to_another(partition, owner)
         self._external_runs.difference_update(
             run for run in result.batch.checks if run.partition in result.fenced
         )
         outcomes: Counter[Outcome] = Counter()
         records: list[Record] = []
         for run_result in result.runs:
-            self._run_ended(run_result)
+            self._run_ended(run_result, result.batch.park_delay_s)
             outcomes.update(run_result.outcomes)
             records.extend(run_result.run.items[: len(run_result.outcomes)])
-        for run in result.duplicates:
-            self._finished(run, Outcome.DUPLICATE, outcomes, records)
-        for run in result.batch.marks:
-            self._finished(run, Outcome.APPLIED, outcomes, records)
+        for run, outcome in result.settled:
+            self._finished(run, outcome, outcomes, records)
         for run in result.new:
             if run.lane.dropped or run.partition in self._draining:
                 self._external_runs.discard(run)
                 self._lanes.finish(run, 0)
             else:
                 self._external.start(run)
+        for run, parked in result.loaded:
+            self._parked.loaded(run, self._read_parked(parked))
+        for key in result.touched:
+            if key.partition in self._claims:
+                self._parked.learn(key)
         with self._committable_lock:
             for partition, position in result.positions.items():
                 if partition in self._claims:
@@ -290,6 +351,11 @@ class Dispatcher:
                 log_each(result)
         self._settle_draining()
 
+    def _read_parked(self, parked: Iterable[ParkedEvent]) -> list[Record]:
+        context_of = self._tracing.context_of if self._tracing.enabled else None
+        now_ns = time.monotonic_ns()
+        return [read_parked(event, self._handlers, now_ns, context_of) for event in parked]
+
     def _finished(
         self,
         run: RecordRun,
@@ -297,20 +363,57 @@ class Dispatcher:
         outcomes: Counter[Outcome],
         records: list[Record],
     ) -> None:
+        """An external event is done."""
         self._external_runs.discard(run)
-        record = run.items[0]
-        if self._lanes.finish(run, 1):
-            self._watermarks[run.partition].complete(record.offset)
+        if self._ended(run, [outcome], 0.0):
             outcomes[outcome] += 1
-            records.append(record)
+            records.append(run.items[0])
 
-    def _run_ended(self, result: RunResult) -> None:
-        run, done = result.run, len(result.outcomes)
+    def _ended(self, run: RecordRun, outcomes: list[Outcome], park_delay_s: float) -> bool:
+        """The first events of a run are done and nothing stopped it."""
+        if not self._lanes.finish(run, len(outcomes)):
+            return False
+        self._count(run, outcomes, park_delay_s)
+        return True
+
+    def _count(self, run: RecordRun, outcomes: list[Outcome], park_delay_s: float) -> None:
+        self._parked.ended(run, outcomes, park_delay_s)
+        live = [r.offset for r in run.items[: len(outcomes)] if not r.parked_at_ms]
+        if live:
+            self._watermarks[run.partition].complete_all(live)
+
+    def _run_ended(self, result: RunResult, park_delay_s: float) -> None:
+        if result.error is None:
+            self._ended(result.run, result.outcomes, park_delay_s)
+        else:
+            self._failed(result.run, result.outcomes, result.error, park_delay_s)
+
+    def _failed(
+        self, run: RecordRun, outcomes: list[Outcome], error: Exception, park_delay_s: float = 0.0
+    ) -> None:
+        """The event behind the first `outcomes` of a run has failed."""
+        if run.lane.dropped:
+            return
+        if outcomes:
+            self._count(run, outcomes, park_delay_s)
+        done = len(outcomes)
+        record = run.items[done]
+        decision = self._failures.decide(record, error, room=self._parked.room(run))
         retry_at: float | None = None
-        if result.error is not None:
-            retry_at = self._failures.decide(run.items[done], result.error)
-        if self._lanes.finish(run, done, retry_at) and done:
-            self._watermarks[run.partition].complete_all(r.offset for r in run.items[:done])
+        discard = 0
+        if decision.action is Action.RETRY:
+            retry_at = self._clock() + decision.delay_s
+        elif decision.action is Action.POSTPONE:
+            discard = self._parked.failed(run, decision.delay_s)
+        elif decision.action is Action.STOP:
+            self.stopped_by_policy = (
+                f"event at {record.partition} offset {record.offset} failed for good and "
+                "consumer.on_failure is stop: mend its handler, or choose park or skip"
+            )
+        if done == 0 and work_of(record) is not record.work:
+            record.work = work_of(record)
+            self._lanes.reclassify(run, record.work)
+        self._lanes.finish(run, done, retry_at, discard=discard)
 
     def _external_done(self, command: ExternalDone) -> None:
         run = command.run
@@ -318,13 +421,7 @@ class Dispatcher:
             self._marks.append(run)
             return
         self._external_runs.discard(run)
-        if run.lane.dropped:
-            return
-        record = run.items[0]
-        retry_at = self._failures.decide(record, command.error)
-        if record.letter is not None:
-            self._lanes.reclassify(run, Work.TRANSACTION)
-        self._lanes.finish(run, 0, retry_at)
+        self._failed(run, [], command.error)
         self._settle_draining()
 
     def _release(self, command: Released) -> None:
@@ -349,14 +446,21 @@ class Dispatcher:
         for event in events - {*self._draining.values()}:
             event.set()
 
-    def _lost_to_another(self, partition: Partition) -> None:
+    def _lost_to_another(self, partition: Partition, owner: str) -> None:
         claim = self._claims.get(partition)
         if claim is None:
             return
         self._metrics.fenced()
         log.warning(
             "another owner has claimed the partition: what we had in hand is dropped",
-            extra={"data": {"partition": str(partition), "our_epoch": claim.epoch}},
+            extra={
+                "data": {
+                    "partition": str(partition),
+                    "our_epoch": claim.epoch,
+                    "us": self._owner,
+                    "them": owner,
+                }
+            },
         )
         self._forget(partition)
         with self._committable_lock:
@@ -364,6 +468,7 @@ class Dispatcher:
 
     def _forget(self, partition: Partition) -> None:
         self._lanes.drop(partition)
+        self._parked.drop(partition)
         self._claims.pop(partition, None)
         self._watermarks.pop(partition, None)
         self._draining.pop(partition, None)

@@ -7,7 +7,9 @@ Kafka → poll thread → inbox → dispatcher → batches → committer → res
 from __future__ import annotations
 
 import logging
+import os
 import random
+import socket
 import threading
 import time
 from collections.abc import Callable
@@ -16,7 +18,8 @@ from typing import Any
 
 from consumer.core.backoff import Backoff
 from consumer.core.disposition import Policy
-from consumer.engine.dispatcher import Command, Dispatcher, ExternalDone, Limits, Stop
+from consumer.engine.commands import Command, ExternalDone, Limits, ParkingLimits, Stop
+from consumer.engine.dispatcher import Dispatcher
 from consumer.engine.engine_metrics import EngineMetrics
 from consumer.engine.external import ExternalHandlers
 from consumer.engine.failures import Failures
@@ -71,11 +74,14 @@ class ConsumerEngine:
         store: Store,
         handlers: Handlers,
         limits: Limits | None = None,
+        parking: ParkingLimits | None = None,
         backoff: Backoff | None = None,
-        policy: Policy = Policy.BLOCK,
+        policy: Policy = Policy.PARK,
         tracing_enabled: bool = False,
     ) -> None:
         limits = limits or Limits()
+        parking = parking or ParkingLimits()
+        owner = f"{socket.gethostname()}:{os.getpid()}"
         backoff = backoff or Backoff()
         tracing = ConsumerTracing(group, enabled=tracing_enabled)
         self.failed = threading.Event()
@@ -85,7 +91,7 @@ class ConsumerEngine:
         self._store = store
         self._inbox: SimpleQueue[Command] = SimpleQueue()
         self._batches: SimpleQueue[Batch | None] = SimpleQueue()
-        self._committer = GroupCommitter(store, tracing)
+        self._committer = GroupCommitter(store, tracing, time.time)
         self._external = ExternalHandlers(
             threads=limits.threads,
             tracing=tracing,
@@ -95,13 +101,18 @@ class ConsumerEngine:
         self.dispatcher = Dispatcher(
             handlers=handlers,
             limits=limits,
+            parking=parking,
             backoff=backoff,
+            owner=owner,
             failures=Failures(
                 group=group,
                 backoff=backoff,
                 policy=policy,
+                give_up_after_s=parking.give_up_after_s,
                 metrics=metrics,
                 draw=random.random,
+                clock=time.monotonic,
+                wall_s=time.time,
             ),
             tracing=tracing,
             batches=self._batches,
@@ -115,6 +126,7 @@ class ConsumerEngine:
             store=store,
             dispatcher=self.dispatcher,
             tracing=tracing,
+            owner=owner,
             drain_deadline_s=limits.drain_deadline_s,
         )
         self._threads = [
@@ -153,9 +165,12 @@ class ConsumerEngine:
         return self._stopped
 
     def live(self) -> tuple[bool, str]:
-        """Whether all threads run, and if not which ended and why."""
+        """Whether all threads run and events get on; never false for having nothing to do."""
         if self.failed.is_set():
             return False, self.reason
+        idle_s = self.dispatcher.idle_s
+        if idle_s > self._limits.stall_after_s:
+            return False, f"events wait, and nothing has ended for {idle_s:.0f} s"
         return True, ""
 
     def ready(self) -> tuple[bool, str]:

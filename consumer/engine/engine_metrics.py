@@ -13,11 +13,19 @@ from consumer.core.disposition import Outcome
 from consumer.engine.record import Record
 from schemas import metrics as names
 
+_GAUGES = (
+    names.LANES,
+    names.BUFFERED_EVENTS,
+    names.BUFFERED_BYTES,
+    names.PARKED_KEYS,
+    names.PARKED_EVENTS,
+)
+
 
 class EngineMetrics:
-    """One per process; `gauges` gives (lanes, buffered events, buffered bytes) when asked."""
+    """One per process; `gauges` gives lanes, buffered events and bytes, parked keys and events."""
 
-    def __init__(self, gauges: Callable[[], tuple[int, int, int]]) -> None:
+    def __init__(self, gauges: Callable[[], tuple[int, ...]]) -> None:
         meter = metrics.get_meter("hookline.consumer")
         self._events = meter.create_counter(names.EVENTS)
         self._retries = meter.create_counter(names.HANDLER_RETRIES)
@@ -25,7 +33,7 @@ class EngineMetrics:
         self._commit_s = meter.create_histogram(names.COMMIT_SECONDS)
         self._per_commit = meter.create_histogram(names.EVENTS_PER_COMMIT)
         self._end_to_end_s = meter.create_histogram(names.EVENT_END_TO_END_SECONDS)
-        for at, name in enumerate((names.LANES, names.BUFFERED_EVENTS, names.BUFFERED_BYTES)):
+        for at, name in enumerate(_GAUGES):
             meter.create_observable_gauge(name, callbacks=[_observe(gauges, at)])
 
     def committed(
@@ -52,7 +60,7 @@ class EngineMetrics:
 
 
 def _observe(
-    gauges: Callable[[], tuple[int, int, int]], at: int
+    gauges: Callable[[], tuple[int, ...]], at: int
 ) -> Callable[[CallbackOptions], Iterable[Observation]]:
     def observe(_: CallbackOptions) -> Iterable[Observation]:
         return [Observation(gauges()[at])]

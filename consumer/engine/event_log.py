@@ -16,8 +16,7 @@ def log_each(result: BatchResult) -> None:
     ended: list[tuple[Record, Outcome]] = [
         pair for run in result.runs for pair in zip(run.run.items, run.outcomes, strict=False)
     ]
-    ended += [(run.items[0], Outcome.DUPLICATE) for run in result.duplicates]
-    ended += [(run.items[0], Outcome.APPLIED) for run in result.batch.marks]
+    ended += [(run.items[0], outcome) for run, outcome in result.settled]
     for record, outcome in ended:
         event = record.event
         log.debug(

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
-from consumer.engine.group_commit import RecordRun, as_failure
+from consumer.engine.apply_runs import RecordRun, as_failure
 from consumer.engine.record import Record, monotonic_ns
 from consumer.engine.tracing import ConsumerTracing
 from schemas.request_id import current_request_id
@@ -72,7 +72,7 @@ class ExternalHandlers:
         record.started_ns = monotonic_ns()
         try:
             with self._tracing.process(record):
-                await handler.function(event)
+                await record.function(event)
         except BaseException as raised:
             error = as_failure(raised)
         record.handled_ns = monotonic_ns()
@@ -96,7 +96,7 @@ class ExternalHandlers:
         record.started_ns = monotonic_ns()
         try:
             with self._tracing.process(record):
-                handler.function(event)
+                record.function(event)
         except BaseException as raised:
             error = as_failure(raised)
         record.handled_ns = monotonic_ns()

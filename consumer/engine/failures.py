@@ -3,23 +3,33 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable
+
+import msgspec
 
 from consumer.core.backoff import Backoff
 from consumer.core.disposition import Action, Outcome, Policy, dispose
 from consumer.engine.engine_metrics import EngineMetrics
-from consumer.engine.group_commit import classify
 from consumer.engine.record import Record
 from schemas.codec import EVENT
 from schemas.dead_letter import DeadLetter
-from schemas.errors import CodecError, RetryLater
+from schemas.errors import CodecError, PermanentError, RetryLater
 
 log = logging.getLogger("hookline.consumer")
 
 
+class Decision(msgspec.Struct, frozen=True):
+    """What is done about a failure; `delay_s` for RETRY. The record is marked for the others."""
+
+    action: Action
+    delay_s: float = 0.0
+
+
 class Failures:
-    """The disposition table applied to records; `draw` is uniform in [0, 1)."""
+    """The disposition table applied to records; `draw` is uniform in [0, 1).
+
+    `clock` is monotonic, `wall_s` Unix time, both in seconds.
+    """
 
     def __init__(
         self,
@@ -27,34 +37,55 @@ class Failures:
         group: str,
         backoff: Backoff,
         policy: Policy,
+        give_up_after_s: float,
         metrics: EngineMetrics,
         draw: Callable[[], float],
+        clock: Callable[[], float],
+        wall_s: Callable[[], float],
     ) -> None:
         self._group = group
         self._backoff = backoff
         self._policy = policy
+        self._give_up_after_s = give_up_after_s
         self._metrics = metrics
         self._draw = draw
+        self._clock = clock
+        self._wall_s = wall_s
 
-    def decide(self, record: Record, error: Exception) -> float | None:
-        """When to try again (monotonic s); None if it is given up, and then `letter` is set."""
-        now = time.monotonic()
+    def decide(self, record: Record, error: Exception, *, room: bool) -> Decision:
+        """The decision for a failed attempt; `room`: whether its key may be parked now."""
+        now = self._clock()
         record.attempts += 1
         if record.attempts == 1:
             record.first_failure_s = now
-        outcome = classify(error)
-        if outcome is Outcome.TRANSIENT and self._backoff.exhausted(record.first_failure_s, now):
-            outcome = Outcome.EXHAUSTED
+        outcome = self._outcome(record, error, now, room)
         action = dispose(outcome, self._policy)
         _log_failure(record, error, outcome, action)
         if action is Action.DEAD_LETTER:
             record.letter = self._letter(record, error, outcome)
-            return None
+            return Decision(action)
         self._metrics.retried(outcome)
+        if action is Action.PARK:
+            record.park_reason = "exhausted"
+            return Decision(action)
         delay_s = self._backoff.delay_s(record.attempts, self._draw())
         if isinstance(error, RetryLater) and error.after_s is not None:
             delay_s = max(delay_s, error.after_s)
-        return now + delay_s
+        return Decision(action, delay_s)
+
+    def _outcome(self, record: Record, error: Exception, now: float, room: bool) -> Outcome:
+        outcome = classify(error)
+        if outcome is not Outcome.TRANSIENT:
+            return outcome
+        if record.parked_at_ms:
+            parked_s = self._wall_s() - record.parked_at_ms / 1000
+            over = 0 < self._give_up_after_s <= parked_s
+            return Outcome.PARKED_EXHAUSTED if over else Outcome.PARKED_TRANSIENT
+        if self._backoff.exhausted(record.first_failure_s, now):
+            if self._policy is Policy.PARK and not room:
+                return Outcome.NO_ROOM
+            return Outcome.EXHAUSTED
+        return outcome
 
     def _letter(self, record: Record, error: Exception, outcome: Outcome) -> DeadLetter:
         event = record.event
@@ -68,7 +99,7 @@ class Failures:
             connection=event.connection if event else "",
             group=self._group,
             attempts=record.attempts,
-            died_at_us=int(time.time() * 1e6),
+            died_at_us=int(self._wall_s() * 1e6),
             topic=record.partition.topic,
             partition=record.partition.number,
             offset=record.offset,
@@ -77,6 +108,13 @@ class Failures:
             value=record.value if event is None else EVENT.encode(event),
             headers=event.headers if event else {},
         )
+
+
+def classify(error: Exception) -> Outcome:
+    """Whether an error of a handler can pass by itself."""
+    if isinstance(error, CodecError):
+        return Outcome.POISON
+    return Outcome.PERMANENT if isinstance(error, PermanentError) else Outcome.TRANSIENT
 
 
 def _log_failure(record: Record, error: Exception, outcome: Outcome, action: Action) -> None:
@@ -91,11 +129,11 @@ def _log_failure(record: Record, error: Exception, outcome: Outcome, action: Act
         "action": action.value,
         "error": type(error).__qualname__,
     }
-    # The first failure with its traceback, the budget's end, then one line in ten attempts.
-    worth = record.attempts == 1 or action is Action.DEAD_LETTER or record.attempts % 10 == 0
+    # The first failure with its traceback, each change of course, then one line in ten attempts.
+    worth = record.attempts == 1 or action is not Action.RETRY or record.attempts % 10 == 0
     if worth:
         log.warning(
-            "a handler failed",
+            "a handler failed" if handler else "an event could not be handled",
             extra={"data": data},
             exc_info=error if record.attempts == 1 and handler else None,
         )

@@ -1,26 +1,40 @@
 """Many events' effects, ids and progress in one transaction: the heart of exactly once.
 
-Everything that makes an effect happen once is in `GroupCommitter.carry_out`, as numbered steps.
+Everything that makes an effect happen once is in `GroupCommitter._carry_out`, as numbered steps.
 """
 
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
 from consumer.core.disposition import Outcome
-from consumer.core.lanes import Run
 from consumer.core.watermark import Watermark
-from consumer.engine.record import Record, monotonic_ns
+from consumer.engine.apply_runs import Effects, RecordRun, RunResult
+from consumer.engine.record import monotonic_ns, parked_event
 from consumer.engine.tracing import ConsumerTracing
-from consumer.stores.contract import Claim, GroupCommit, Letter, Partition, Store
-from schemas.errors import CodecError, HandlerError, PermanentError, TransactionEnded
-from schemas.request_id import current_request_id
+from consumer.stores.contract import Claim, ParkedEvent, ParkedKey, Partition, Store
+from schemas.errors import StatementFailed
 
-RecordRun = Run[Partition, Record]
+_CAREFUL_BATCHES = 16
+
+
+class Load(msgspec.Struct, frozen=True):
+    """Read the first parked events of a key, whose lane is held by `run` meanwhile."""
+
+    run: RecordRun
+    limit: int
+
+
+class Postponement(msgspec.Struct, frozen=True):
+    """A parked key was tried in vain."""
+
+    partition: Partition
+    key: bytes
+    attempts: int
+    retry_at_ms: int
 
 
 class Batch(msgspec.Struct, frozen=True, kw_only=True):
@@ -29,19 +43,18 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True):
     claims: Sequence[Claim]
     watermarks: Mapping[Partition, Watermark]
     #: Runs whose handlers take the transaction, or that need none.
-    runs: Sequence[RecordRun]
+    runs: Sequence[RecordRun] = ()
     #: External events to look up before their handler runs.
-    checks: Sequence[RecordRun]
+    checks: Sequence[RecordRun] = ()
     #: External events whose handler has succeeded.
-    marks: Sequence[RecordRun]
-
-
-class RunResult(msgspec.Struct, frozen=True):
-    """How far a run came: an outcome for each done event, and what stopped the next one."""
-
-    run: RecordRun
-    outcomes: list[Outcome]
-    error: Exception | None = None
+    marks: Sequence[RecordRun] = ()
+    loads: Sequence[Load] = ()
+    postponements: Sequence[Postponement] = ()
+    #: Ask for what operators have changed.
+    scan: bool = False
+    #: When a key that is parked by this batch is due (Unix ms), and in how many seconds.
+    park_retry_at_ms: int = 0
+    park_delay_s: float = 0.0
 
 
 class BatchResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,10 +62,14 @@ class BatchResult(msgspec.Struct, frozen=True, kw_only=True):
 
     batch: Batch
     runs: list[RunResult] = []
+    #: External events whose handler is to run, and those that need none.
     new: list[RecordRun] = []
-    duplicates: list[RecordRun] = []
+    settled: list[tuple[RecordRun, Outcome]] = []
+    loaded: list[tuple[RecordRun, list[ParkedEvent]]] = []
+    touched: list[ParkedKey] = []
     positions: dict[Partition, int] = {}
-    fenced: Collection[Partition] = ()
+    #: Partitions that another has claimed, and who.
+    fenced: Mapping[Partition, str] = {}
     began_ns: int = 0
     commit_began_ns: int = 0
     ended_ns: int = 0
@@ -60,11 +77,16 @@ class BatchResult(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class GroupCommitter:
-    """Carries out batches on the one thread that may touch the store's transactions."""
+    """Carries out batches on the one thread that may touch the store's transactions.
 
-    def __init__(self, store: Store, tracing: ConsumerTracing) -> None:
+    `wall_s` is the time in Unix seconds.
+    """
+
+    def __init__(self, store: Store, tracing: ConsumerTracing, wall_s: Callable[[], float]) -> None:
         self._store = store
         self._tracing = tracing
+        self._wall_s = wall_s
+        self._careful_batches = 0
         # async handlers that take a transaction run one at a time, on this thread's own loop:
         # a transaction is one connection, so there is nothing to interleave.
         self._loop = asyncio.new_event_loop()
@@ -76,159 +98,143 @@ class GroupCommitter:
     def carry_out(self, batch: Batch) -> BatchResult:
         """Apply a batch in one transaction; never raises for what a handler or the store does."""
         began_ns = monotonic_ns()
+        careful = self._careful_batches > 0
+        self._careful_batches = max(0, self._careful_batches - 1)
         try:
-            return self._carry_out(batch, began_ns)
+            try:
+                return self._carry_out(batch, began_ns, careful)
+            except StatementFailed:
+                # The store does not know whose statement it was. Waiting for each one tells; and
+                # for a while, as a handler that fails so may well do it again.
+                self._careful_batches = _CAREFUL_BATCHES
+                return self._carry_out(batch, began_ns, True)
         # The thread's top for this batch: whatever broke it, nothing was committed, and the
         # dispatcher tries it again by its policy.
         except Exception as error:
             return BatchResult(batch=batch, error=error, began_ns=began_ns, ended_ns=monotonic_ns())
 
-    def _carry_out(self, batch: Batch, began_ns: int) -> BatchResult:
-        results: list[RunResult] = []
+    def _carry_out(self, batch: Batch, began_ns: int, careful: bool) -> BatchResult:
+        now_s = self._wall_s()
         # 1. Begin.
-        with self._store.commit() as commit:
-            # 2. Fence: only partitions that are still ours, held until the commit.
+        with self._store.commit(careful=careful) as commit:
+            # 2. Which partitions are still ours? Step 8 makes sure.
             owned = commit.owned(batch.claims)
-            # 3. Which ids were done before?
-            seen = commit.seen(_dedupe_ids(batch))
-            # 4. The effects, each event in a savepoint.
-            done_ids: dict[bytes, None] = {}
-            for run in batch.runs:
-                if run.partition in owned:
-                    results.append(self._apply_run(commit, run, seen, done_ids))
-            new: list[RecordRun] = []
-            duplicates: list[RecordRun] = []
-            for run in batch.checks:
-                if run.partition in owned:
-                    known = run.items[0].dedupe_id in seen
-                    (duplicates if known else new).append(run)
+            fenced = {c.partition: "" for c in batch.claims if c.partition not in owned}
+            for partition in fenced:
+                fenced[partition] = commit.owner(partition)
+            # 3. Which ids were done before, and what is applied to the resources?
+            ids, resources = _to_look_up(batch)
+            effects = Effects(
+                commit,
+                seen=commit.seen(ids) if ids else set(),
+                applied=commit.applied(resources) if resources else {},
+                tracing=self._tracing,
+                loop=self._loop,
+            )
+            # 4. The effects, each call in a savepoint.
+            results = effects.apply([run for run in batch.runs if run.partition in owned])
             # 5. External effects that have happened are done from here on. (A crash before the
             #    commit: the handler runs again, with the same Idempotency-Key.)
-            marked = [run for run in batch.marks if run.partition in owned]
-            for run in marked:
-                if run.items[0].dedupe_id not in seen:
-                    done_ids[run.items[0].dedupe_id] = None
-            # 6. The ids of all that was done.
-            now_s = int(time.time())
-            commit.remember(done_ids, now_s)
-            # 7. What was given up on.
-            commit.bury(_letters(results))
-            # 8. Progress, where the epoch is still ours.
-            positions = _positions(batch, results, [*duplicates, *marked])
-            gaps = {p for p in positions if batch.watermarks[p].ranges}
-            commit.advance(batch.claims, positions, gaps, now_s)
+            settled = [
+                (run, effects.mark(run.items[0])) for run in batch.marks if run.partition in owned
+            ]
+            new: list[RecordRun] = []
+            for run in batch.checks:
+                if run.partition in owned:
+                    outcome = effects.check(run.items[0])
+                    if outcome is None:
+                        new.append(run)
+                    else:
+                        settled.append((run, outcome))
+            # 6. The ids and versions of all that was done, what is parked, what was given up on.
+            if effects.done_ids:
+                commit.remember(effects.done_ids, int(now_s))
+            if effects.applied:
+                commit.note_applied(effects.applied, int(now_s))
+            if effects.letters:
+                commit.bury(effects.letters)
+            if effects.parks:
+                events = [parked_event(record, int(now_s * 1000)) for record in effects.parks]
+                commit.park(events, batch.park_retry_at_ms)
+            if effects.unparks:
+                commit.unpark(effects.unparks)
+            for postponement in batch.postponements:
+                if postponement.partition in owned:
+                    commit.postpone(*msgspec.structs.astuple(postponement))
+            # 7. What is parked and due, and what an operator has changed.
+            loaded = [
+                (load.run, commit.parked(load.run.partition, load.run.key, load.limit))
+                for load in batch.loads
+                if load.run.partition in owned
+            ]
+            touched = commit.touched(owned) if batch.scan and owned else []
+            # 8. Progress, where the epoch is still ours: Fenced if it is not.
+            positions = _positions(batch, results, settled)
+            for partition in _written(batch, effects, touched) & owned:
+                positions.setdefault(partition, _position(batch, partition))
+            gaps = {p for p in positions if p in batch.watermarks and batch.watermarks[p].ranges}
+            if positions:
+                commit.advance(batch.claims, positions, gaps, int(now_s))
             commit_began_ns = monotonic_ns()
             # 9. Commit, at the end of the block.
         return BatchResult(
             batch=batch,
             runs=results,
             new=new,
-            duplicates=duplicates,
+            settled=settled,
+            loaded=loaded,
+            touched=touched,
             positions=positions,
-            fenced={claim.partition for claim in batch.claims} - owned,
+            fenced=fenced,
             began_ns=began_ns,
             commit_began_ns=commit_began_ns,
             ended_ns=monotonic_ns(),
         )
 
-    def _apply_run(
-        self, commit: GroupCommit, run: RecordRun, seen: set[bytes], done_ids: dict[bytes, None]
-    ) -> RunResult:
-        outcomes: list[Outcome] = []
-        for record in run.items:
-            if record.problem is not None and record.letter is None:
-                return RunResult(run, outcomes, record.problem)
-            if record.dedupe_id in seen or record.dedupe_id in done_ids:
-                outcomes.append(Outcome.DUPLICATE)
-                continue
-            if record.letter is not None:
-                outcomes.append(Outcome.DEAD_LETTERED)
-            elif record.handler is None:
-                outcomes.append(Outcome.UNHANDLED)
-                continue
-            else:
-                error = self._apply(commit, record)
-                if error is not None:
-                    # The later events of the lane wait: order.
-                    return RunResult(run, outcomes, error)
-                outcomes.append(Outcome.APPLIED)
-            if record.dedupe_id:
-                done_ids[record.dedupe_id] = None
-        return RunResult(run, outcomes)
 
-    def _apply(self, commit: GroupCommit, record: Record) -> Exception | None:
-        handler, event = record.handler, record.event
-        assert handler is not None
-        assert event is not None
-        token = current_request_id.set(event.request_id)
-        record.started_ns = monotonic_ns()
-        commit.savepoint()
-        try:
-            with self._tracing.process(record):
-                if handler.is_async:
-                    self._loop.run_until_complete(handler.function(event, commit.handle))
-                else:
-                    handler.function(event, commit.handle)
-        # A handler may raise anything, CancelledError and SystemExit too; its effect is taken
-        # back and the policy decides.
-        except BaseException as error:
-            commit.take_back()
-            return as_failure(error)
-        else:
-            commit.keep()
-            return None
-        finally:
-            record.handled_ns = monotonic_ns()
-            current_request_id.reset(token)
-
-
-def as_failure(error: BaseException) -> Exception:
-    """What a handler raised, as an error that the disposition table knows."""
-    if isinstance(error, TransactionEnded):
-        return PermanentError(str(error))
-    if isinstance(error, Exception):
-        return error
-    return HandlerError(f"the handler raised {type(error).__name__}")
-
-
-def classify(error: Exception) -> Outcome:
-    """Whether an error of a handler can pass by itself."""
-    if isinstance(error, CodecError):
-        return Outcome.POISON
-    return Outcome.PERMANENT if isinstance(error, PermanentError) else Outcome.TRANSIENT
-
-
-def _dedupe_ids(batch: Batch) -> set[bytes]:
-    ids = {record.dedupe_id for run in batch.runs for record in run.items}
-    ids.update(run.items[0].dedupe_id for run in batch.checks)
-    ids.update(run.items[0].dedupe_id for run in batch.marks)
+def _to_look_up(batch: Batch) -> tuple[set[bytes], set[bytes]]:
+    ids: set[bytes] = set()
+    resources: set[bytes] = set()
+    for runs in (batch.runs, batch.checks, batch.marks):
+        for run in runs:
+            for record in run.items:
+                ids.add(record.dedupe_id)
+                if record.resource_id:
+                    resources.add(record.resource_id)
     ids.discard(b"")
-    return ids
+    return ids, resources
 
 
-def _letters(results: list[RunResult]) -> list[Letter]:
-    return [
-        Letter(
-            dedupe_id=record.dedupe_id,
-            letter=record.letter,
-            event_type=record.event.event_type if record.event else "",
-            resource_key=record.event.resource_key if record.event else "",
-        )
-        for result in results
-        for record, outcome in zip(result.run.items, result.outcomes, strict=False)
-        if outcome is Outcome.DEAD_LETTERED and record.letter is not None
-    ]
+def _written(batch: Batch, effects: Effects, touched: list[ParkedKey]) -> set[Partition]:
+    """Partitions of which something was written that is no event's end: to be fenced as well."""
+    written = {postponement.partition for postponement in batch.postponements}
+    written.update(key.partition for key in touched)
+    written.update(partition for partition, _, _ in effects.unparks)
+    return written
+
+
+def _position(batch: Batch, partition: Partition) -> int:
+    watermark = batch.watermarks.get(partition)
+    if watermark is not None:
+        return watermark.position
+    claim = next(c for c in batch.claims if c.partition == partition)
+    return claim.next_offset or 0
 
 
 def _positions(
-    batch: Batch, results: list[RunResult], singles: list[RecordRun]
+    batch: Batch, results: list[RunResult], settled: list[tuple[RecordRun, Outcome]]
 ) -> dict[Partition, int]:
     offsets: dict[Partition, list[int]] = {}
     for result in results:
-        done = result.run.items[: len(result.outcomes)]
-        offsets.setdefault(result.run.partition, []).extend(r.offset for r in done)
-    for run in singles:
-        offsets.setdefault(run.partition, []).append(run.items[0].offset)
+        if result.outcomes:
+            done = result.run.items[: len(result.outcomes)]
+            live = [r.offset for r in done if not r.parked_at_ms]
+            if live:
+                offsets.setdefault(result.run.partition, []).extend(live)
+    for run, _ in settled:
+        record = run.items[0]
+        if not record.parked_at_ms:
+            offsets.setdefault(run.partition, []).append(record.offset)
     return {
         partition: batch.watermarks[partition].complete_all(done)
         for partition, done in offsets.items()

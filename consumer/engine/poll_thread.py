@@ -14,7 +14,8 @@ from typing import Any, Final
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicPartition
 
-from consumer.engine.dispatcher import Assigned, Dispatcher, Polled, Released
+from consumer.engine.commands import Assigned, Polled, Released
+from consumer.engine.dispatcher import Dispatcher
 from consumer.engine.tracing import ConsumerTracing
 from consumer.stores.contract import Claim, Partition, Store
 from schemas.errors import StoreError
@@ -40,12 +41,14 @@ class PollThread:
         store: Store,
         dispatcher: Dispatcher,
         tracing: ConsumerTracing,
+        owner: str,
         drain_deadline_s: float,
     ) -> None:
         self._topic = topic
         self._store = store
         self._dispatcher = dispatcher
         self._tracing = tracing
+        self._owner = owner
         self._drain_deadline_s = drain_deadline_s
         self._stopping = threading.Event()
         self._paused = False
@@ -162,7 +165,7 @@ class PollThread:
         told = False
         while True:
             try:
-                return self._store.claim(partitions)
+                return self._store.claim(partitions, self._owner)
             except StoreError as error:
                 # Without a claim nothing may run. Waiting here is right: should it take longer
                 # than max.poll.interval.ms, another replica with a working store gets them.

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 from opentelemetry.trace import SpanContext
 
 from consumer.core.lanes import Work
+from consumer.core.staleness import Applied
 from consumer.handlers.registration import Handler, Handlers
-from consumer.stores.contract import Partition
+from consumer.stores.contract import ParkedEvent, Partition
 from schemas.codec import EVENT
 from schemas.dead_letter import DeadLetter
 from schemas.errors import CodecError, Undecodable
@@ -45,6 +46,10 @@ class Record(msgspec.Struct, eq=False, kw_only=True):
     dedupe_id: bytes = b""
     handler: Handler | None = None
     parent: SpanContext | None = None
+    #: 16 bytes that stand for its resource, where its handler looks at versions.
+    resource_id: bytes = b""
+    #: Milliseconds since 1970 of Kafka's record.
+    timestamp_ms: int = 0
     #: Why it cannot be decoded, and its value as it came.
     problem: CodecError | None = None
     value: bytes | None = None
@@ -52,8 +57,31 @@ class Record(msgspec.Struct, eq=False, kw_only=True):
     first_failure_s: float = 0.0
     #: Set once it is given up on: the next group commit keeps it instead of handling it.
     letter: DeadLetter | None = None
+    #: Set once it is to be parked: the next group commit does that instead of handling it.
+    park_reason: str = ""
+    #: Since when (Unix ms) it has been parked, if it comes from there and not from the log.
+    parked_at_ms: int = 0
+    #: It is stale, and its handler wants the present state fetched instead.
+    refetch: bool = False
     started_ns: int = 0
     handled_ns: int = 0
+
+    @property
+    def function(self) -> Callable[..., Any]:
+        """What is to be called with the event."""
+        handler = self.handler
+        assert handler is not None
+        if self.refetch and handler.refetch is not None:
+            return handler.refetch
+        return handler.function
+
+    @property
+    def version(self) -> Applied:
+        """What is applied to the resource once this event has been."""
+        event = self.event
+        assert event is not None
+        assert self.handler is not None
+        return Applied(event.resource_version, event.occurred_at_us, self.handler.deletes)
 
 
 def read(
@@ -65,14 +93,69 @@ def read(
 ) -> Record:
     """The record of a message; what cannot be decoded carries its problem instead of an event."""
     value = message.value()
+    timestamp_ms = message.timestamp()[1]
     record = Record(
         partition=Partition(message.topic(), message.partition()),
         offset=message.offset(),
         key=message.key() or b"",
         size_bytes=len(value) if value else 0,
         polled_ns=polled_ns,
-        queue_ms=max(0.0, now_ms - message.timestamp()[1]),
+        queue_ms=max(0.0, now_ms - timestamp_ms),
+        timestamp_ms=timestamp_ms,
     )
+    _fill(record, value, handlers)
+    if parent_of is not None and record.event is not None:
+        record.parent = parent_of(message)
+    return record
+
+
+def read_parked(
+    parked: ParkedEvent,
+    handlers: Handlers,
+    polled_ns: int,
+    parent_of: Callable[[bytes], SpanContext | None] | None = None,
+) -> Record:
+    """The record of a parked event, to be handled again."""
+    record = Record(
+        partition=parked.partition,
+        offset=parked.offset,
+        key=parked.key,
+        size_bytes=len(parked.value),
+        polled_ns=polled_ns,
+        queue_ms=0.0,
+        timestamp_ms=parked.parked_at_ms,
+        # Never 0, which says that it comes from the log.
+        parked_at_ms=max(1, parked.parked_at_ms),
+    )
+    _fill(record, parked.value, handlers)
+    if parent_of is not None and parked.traceparent:
+        record.parent = parent_of(parked.traceparent.encode())
+    return record
+
+
+def parked_event(record: Record, now_ms: int) -> ParkedEvent:
+    """A record as it is parked."""
+    event, parent = record.event, record.parent
+    assert event is not None
+    return ParkedEvent(
+        partition=record.partition,
+        key=record.key,
+        offset=record.offset,
+        value=EVENT.encode(event),
+        traceparent=(
+            f"00-{parent.trace_id:032x}-{parent.span_id:016x}-{parent.trace_flags:02x}"
+            if parent is not None
+            else ""
+        ),
+        request_id=event.request_id,
+        connection=event.connection,
+        event_type=event.event_type,
+        reason=record.park_reason,
+        parked_at_ms=now_ms,
+    )
+
+
+def _fill(record: Record, value: bytes | None, handlers: Handlers) -> None:
     try:
         if value is None:
             raise Undecodable("the record has no value: another program writes to this topic")
@@ -80,14 +163,14 @@ def read(
     except CodecError as error:
         record.problem = error
         record.value = value
-        return record
+        return
     record.dedupe_id = event.dedupe_id
     record.handler = handler = handlers.find(event.event_type)
-    if handler is not None and not handler.takes_transaction:
-        record.work = Work.EXTERNAL
-    if parent_of is not None:
-        record.parent = parent_of(message)
-    return record
+    if handler is not None:
+        if not handler.takes_transaction:
+            record.work = Work.EXTERNAL
+        if handler.tracks_versions:
+            record.resource_id = event.resource_digest
 
 
 def steps_ms(record: Record, committed_ns: int, commit_began_ns: int) -> dict[str, float]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from typing import Any, Final
 
 from opentelemetry import trace
@@ -47,8 +47,22 @@ class ConsumerTracing:
         """The producer's span, if the message carries a sampled one."""
         for name, value in message.headers() or ():
             if name == HEADER_TRACEPARENT:
-                return _sampled_context(value)
+                return self.context_of(value)
         return None
+
+    def context_of(self, traceparent: bytes) -> SpanContext | None:
+        """The span of a traceparent, if it is sampled."""
+        return _sampled_context(traceparent)
+
+    def process_all(self, records: Sequence[Record]) -> AbstractContextManager[Any]:
+        """The CONSUMER spans of all events of one call, each in its own trace."""
+        if not self.enabled:
+            return _NOTHING
+        stack = ExitStack()
+        for record in records:
+            if record.parent is not None:
+                stack.enter_context(self._process(record, record.parent))
+        return stack
 
     def process(self, record: Record) -> AbstractContextManager[None]:
         """The CONSUMER span around a handler, current while it runs."""

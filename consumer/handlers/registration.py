@@ -10,10 +10,11 @@ import inspect
 import re
 import typing
 from collections.abc import Callable
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Literal, TypeVar
 
 import msgspec
 
+from consumer.core.staleness import Stale
 from consumer.stores.transaction import Transaction
 from schemas.errors import ConfigurationError
 
@@ -30,11 +31,23 @@ class Handler(msgspec.Struct, frozen=True, eq=False):
     function: Callable[..., Any]
     takes_transaction: bool
     is_async: bool
+    #: At most so many events in one call; 0: one event, not a list.
+    batch_size: int = 0
+    stale: Stale = Stale.APPLY
+    #: Called in place of `function` for a stale event.
+    refetch: Callable[..., Any] | None = None
+    #: These events end their resource: only what is strictly newer brings it back.
+    deletes: bool = False
+
+    @property
+    def tracks_versions(self) -> bool:
+        """Whether what is applied to a resource is looked up and noted."""
+        return self.stale is not Stale.APPLY
 
     @property
     def name(self) -> str:
         """`module.function`, for logs and metrics."""
-        return f"{self.function.__module__}.{self.function.__qualname__}"
+        return f"{self.function.__module__}.{_name(self.function)}"
 
 
 class Handlers:
@@ -61,16 +74,81 @@ class Handlers:
     def __iter__(self) -> typing.Iterator[Handler]:
         return iter(self._handlers.values())
 
-    def on(self, *patterns: str) -> Callable[[F], F]:
-        """Register a function, `def` or `async def`, for event types of these patterns."""
-        if not patterns or not all(isinstance(pattern, str) for pattern in patterns):
-            raise ConfigurationError(
-                'handlers.on needs the event types it is for: @handlers.on("github.issues.*")'
-            )
+    def on(
+        self,
+        *patterns: str,
+        stale: Literal["apply", "skip", "refetch"] = "apply",
+        refetch: Callable[..., Any] | None = None,
+        deletes: bool = False,
+    ) -> Callable[[F], F]:
+        """Register a function, `def` or `async def`, for event types of these patterns.
+
+        `stale`: what to do with an event older than what was applied to its resource: apply it
+        all the same, skip it, or call `refetch` (of the same kind as the handler) instead.
+        `deletes`: these events end their resource, so an update that comes late stays away.
+        """
+        _check_patterns("on", patterns)
+        kind = _check_stale(stale, refetch)
 
         def register(function: F) -> F:
+            if refetch is not None and _shape(refetch) != _shape(function):
+                raise ConfigurationError(
+                    f"handler {_name(function)}: its refetch function {_name(refetch)} must take "
+                    "the same arguments and be async or not as the handler is"
+                )
+            takes_transaction, is_async = _shape(function)
             for pattern in patterns:
-                self._register(pattern, function)
+                self._register(
+                    Handler(
+                        pattern=pattern,
+                        function=function,
+                        takes_transaction=takes_transaction,
+                        is_async=is_async,
+                        stale=kind,
+                        refetch=refetch,
+                        deletes=deletes,
+                    )
+                )
+            return function
+
+        return register
+
+    def batch(
+        self,
+        *patterns: str,
+        max_size: int = 500,
+        stale: Literal["apply", "skip"] = "apply",
+        deletes: bool = False,
+    ) -> Callable[[F], F]:
+        """Register a function that takes a list of events and the transaction.
+
+        The list has events of many resources, those of each in their order. An exception takes
+        the whole list back; its events are then handled in lists of one, so that only the one at
+        fault is tried again.
+        """
+        _check_patterns("batch", patterns)
+        if max_size < 1:
+            raise ConfigurationError(f"handlers.batch: max_size is {max_size}; write 1 or more")
+
+        def register(function: F) -> F:
+            takes_transaction, is_async = _shape(function)
+            if not takes_transaction:
+                raise ConfigurationError(
+                    f"batch handler {_name(function)} takes only the events: write "
+                    "(events, tx: Transaction), as only a transaction can take a list back"
+                )
+            for pattern in patterns:
+                self._register(
+                    Handler(
+                        pattern=pattern,
+                        function=function,
+                        takes_transaction=True,
+                        is_async=is_async,
+                        batch_size=max_size,
+                        stale=_check_stale(stale, None),
+                        deletes=deletes,
+                    )
+                )
             return function
 
         return register
@@ -89,7 +167,8 @@ class Handlers:
         self._chosen[event_type] = chosen
         return chosen
 
-    def _register(self, pattern: str, function: Callable[..., Any]) -> None:
+    def _register(self, handler: Handler) -> None:
+        pattern = handler.pattern
         if not _PATTERN.fullmatch(pattern):
             raise ConfigurationError(
                 f"handler pattern {pattern!r}: write dotted segments where a whole segment may "
@@ -97,16 +176,46 @@ class Handlers:
             )
         if other := self._handlers.get(pattern):
             raise ConfigurationError(
-                f"two handlers for {pattern!r}: {other.name} and {function.__qualname__}; an "
+                f"two handlers for {pattern!r}: {other.name} and {_name(handler.function)}; an "
                 "event has one handler, so let one call the other"
             )
-        self._handlers[pattern] = Handler(
-            pattern=pattern,
-            function=function,
-            takes_transaction=_takes_transaction(function),
-            is_async=inspect.iscoroutinefunction(function),
-        )
+        self._handlers[pattern] = handler
         self._chosen.clear()
+
+
+def _name(function: Callable[..., Any]) -> str:
+    return getattr(function, "__qualname__", type(function).__qualname__)
+
+
+def _check_patterns(method: str, patterns: tuple[str, ...]) -> None:
+    if not patterns or not all(isinstance(pattern, str) for pattern in patterns):
+        raise ConfigurationError(
+            f"handlers.{method} needs the event types it is for: "
+            f'@handlers.{method}("github.issues.*")'
+        )
+
+
+def _check_stale(stale: str, refetch: Callable[..., Any] | None) -> Stale:
+    try:
+        kind = Stale(stale)
+    except ValueError:
+        raise ConfigurationError(
+            f'stale={stale!r}: write "apply", "skip", or "refetch" with a refetch function'
+        ) from None
+    if (kind is Stale.REFETCH) != (refetch is not None):
+        raise ConfigurationError(
+            'stale="refetch" and refetch=function go together: the function is called in place '
+            "of the handler when the event is older than what was applied"
+        )
+    return kind
+
+
+def _shape(function: Callable[..., Any]) -> tuple[bool, bool]:
+    """Whether it takes the transaction, and whether it is async."""
+    is_async = inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
+        getattr(function, "__call__", None)  # noqa: B004 - an object that is called as a function
+    )
+    return _takes_transaction(function), is_async
 
 
 def _takes_transaction(function: Callable[..., Any]) -> bool:
@@ -117,7 +226,7 @@ def _takes_transaction(function: Callable[..., Any]) -> bool:
     ]
     if not 1 <= len(parameters) <= 2:
         raise ConfigurationError(
-            f"handler {function.__qualname__} takes {len(parameters)} arguments: write "
+            f"handler {_name(function)} takes {len(parameters)} arguments: write "
             "(event) or (event, tx: Transaction)"
         )
     if len(parameters) == 1:
@@ -129,7 +238,7 @@ def _takes_transaction(function: Callable[..., Any]) -> bool:
         annotation = None
     if annotation not in (None, Transaction, Any):
         raise ConfigurationError(
-            f"handler {function.__qualname__}: its second argument is the transaction, so "
+            f"handler {_name(function)}: its second argument is the transaction, so "
             f"annotate {parameters[1].name!r} as Transaction"
         )
     return True

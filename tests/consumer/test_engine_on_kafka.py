@@ -16,7 +16,7 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 
 from consumer.core.backoff import Backoff
 from consumer.core.disposition import Policy
-from consumer.engine.dispatcher import Limits
+from consumer.engine.commands import Limits
 from consumer.engine.engine import ConsumerEngine, kafka_properties
 from consumer.stores.contract import Partition
 from consumer.stores.sqlite import SqliteStore
@@ -214,7 +214,7 @@ def test_poison_and_permanent_failures_become_dead_letters_and_the_rest_goes_on(
     ]
     kept = [DEAD_LETTER.decode(row[0]) for row in bench.query(  # type: ignore[arg-type]
         "SELECT letter FROM hookline_dead_letters ORDER BY number")]  # fmt: skip
-    assert {letter.value for letter in kept} >= {b"not avro", None, b"{}"}
+    assert {letter.value for letter in kept} >= {b"not avro", None}
     until(lambda: sum(_committed(bench).values()) == 8)
 
 
