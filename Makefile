@@ -5,7 +5,7 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
 	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && { echo "$$p"; exit; }; done)
 BIN := .venv/bin
 
-.PHONY: help demo test check bench chaos parts constraints clean
+.PHONY: help demo test check bench chaos parts constraints rivals clean
 
 help:  ## Show this.
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
@@ -43,6 +43,10 @@ parts: .venv/ready  ## Fetch and check the real parts that tests use.
 constraints: .venv/ready  ## Choose all versions anew.
 	@$(BIN)/uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --upgrade \
 		--generate-hashes --no-emit-index-url --no-header --no-annotate --quiet -o constraints.txt
+
+rivals: .venv/ready  ## Choose the versions of the benchmark's rivals anew.
+	@$(BIN)/uv pip compile benchmarks/rivals.in --universal --python-version 3.11 --upgrade \
+		--generate-hashes --no-emit-index-url --no-header --no-annotate --quiet -o benchmarks/rivals.txt
 
 clean:  ## Remove what was built here.
 	@rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -1,0 +1,131 @@
+"""The servers that are compared, each its real process on a port of its own."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from http.client import HTTPConnection, HTTPException
+from pathlib import Path
+from typing import Final
+
+import yaml
+from confluent_kafka import Consumer, TopicPartition
+
+from benchmarks.gateway import requests
+from benchmarks.rivals import rival_python
+from schemas.topics import EVENTS
+from tests.parts.kafka import KafkaBroker
+from tests.parts.process import Process, free_port
+
+ROOT: Final = Path(__file__).parents[2]
+OURS: Final = "hookline gateway"
+RIVAL: Final = "FastAPI, uvicorn, aiokafka"
+CEILING: Final = "same server, constant"
+
+
+class Candidate:
+    """A server that is ready; `topic` is where it puts webhooks, empty for the constant."""
+
+    def __init__(
+        self, name: str, port: int, topic: str, command: list[str], folder: Path,
+        environ: Mapping[str, str], ready_path: str = "/readyz",
+    ) -> None:  # fmt: skip
+        self.name = name
+        self.port = port
+        self.topic = topic
+        log = folder / f"{port}.log"
+        self.process = Process(command, log, cwd=ROOT, environ=_environ(environ))
+        self.process.wait_until(lambda: _answers(port, ready_path), name)
+
+    def stop(self) -> None:
+        """Ask it to end, and wait."""
+        self.process.stop()
+
+
+def gateway(broker: KafkaBroker, folder: Path) -> Candidate:
+    """Hookline's gateway, all settings at their defaults."""
+    port, topic = free_port(), _topic(broker, "bench-hookline")
+    settings = {
+        "environment": "benchmark",
+        "kafka": {"bootstrap_servers": broker.bootstrap_servers},
+        "connections": [
+            {
+                "id": requests.PATH.rpartition("/")[2],
+                "tenant": "acme",
+                "provider": "github",
+                "secrets": [{"name": "first", "ref": "env:BENCH_SECRET"}],
+            }
+        ],
+        "gateway": {"listen": f"127.0.0.1:{port}"},
+        "topics": {
+            "events": topic,
+            "quarantine": broker.create_topic("bench-quarantine", 1),
+            "partitions": EVENTS.partitions,
+        },
+    }
+    config = folder / "hookline.yaml"
+    config.write_text(yaml.safe_dump(settings), "utf-8")
+    command = [sys.executable, "-m", "hookline.command", "gateway", "--config", str(config)]
+    return Candidate(OURS, port, topic, command, folder, {"BENCH_SECRET": requests.SECRET})
+
+
+def fastapi(broker: KafkaBroker, folder: Path, workers: int) -> Candidate:
+    """The same job on FastAPI."""
+    port, topic = free_port(), _topic(broker, "bench-fastapi")
+    python = rival_python(ROOT / "benchmarks" / "rivals.txt")
+    command = [
+        str(python), "-m", "uvicorn", "--app-dir", str(Path(__file__).parent), "fastapi_app:app",
+        "--host", "127.0.0.1", "--port", str(port), "--loop", "uvloop", "--http", "httptools",
+        "--workers", str(workers), "--no-access-log", "--log-level", "warning",
+        "--no-server-header", "--no-date-header", "--no-proxy-headers",
+    ]  # fmt: skip
+    environ = {
+        "BENCH_SECRET": requests.SECRET,
+        "BENCH_TOPIC": topic,
+        "BENCH_KAFKA": broker.bootstrap_servers,
+    }
+    return Candidate(RIVAL, port, topic, command, folder, environ)
+
+
+def constant(folder: Path) -> Candidate:
+    """The ceiling: what the HTTP server could do if it had nothing to do."""
+    port = free_port()
+    command = [sys.executable, "-m", "benchmarks.gateway.constant", str(port)]
+    return Candidate(CEILING, port, "", command, folder, {}, requests.PATH)
+
+
+def records(broker: KafkaBroker, topic: str) -> int:
+    """How many records Kafka has of a topic; nothing is deleted while a benchmark runs."""
+    consumer = Consumer({"bootstrap.servers": broker.bootstrap_servers, "group.id": "bench"})
+    try:
+        partitions = consumer.list_topics(topic, timeout=10).topics[topic].partitions
+        return sum(
+            consumer.get_watermark_offsets(TopicPartition(topic, number), timeout=10)[1]
+            for number in partitions
+        )
+    finally:
+        consumer.close()
+
+
+def _topic(broker: KafkaBroker, name: str) -> str:
+    return broker.create_topic(
+        name, EVENTS.partitions, max_message_bytes=str(EVENTS.max_message_bytes)
+    )
+
+
+def _environ(more: Mapping[str, str]) -> dict[str, str]:
+    # As a person starts it: what this shell happens to set of telemetry or Python is left out.
+    ours = ("HOOKLINE_", "OTEL_", "PYTHON", "BENCH_")
+    return {k: v for k, v in os.environ.items() if not k.startswith(ours)} | dict(more)
+
+
+def _answers(port: int, path: str) -> bool:
+    connection = HTTPConnection("127.0.0.1", port, timeout=1)
+    try:
+        connection.request("POST" if path == requests.PATH else "GET", path)
+        return connection.getresponse().status == 200
+    except (OSError, HTTPException):
+        return False
+    finally:
+        connection.close()
