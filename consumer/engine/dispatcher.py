@@ -16,7 +16,6 @@ from queue import Empty, SimpleQueue
 from consumer.core.backoff import Backoff
 from consumer.core.disposition import Action, Outcome
 from consumer.core.lanes import Lanes, Work
-from consumer.core.watermark import Watermark
 from consumer.engine.apply_runs import RecordRun, RunResult
 from consumer.engine.commands import (
     Assigned,
@@ -33,11 +32,12 @@ from consumer.engine.event_log import log_each
 from consumer.engine.external import ExternalHandlers
 from consumer.engine.failures import Failures
 from consumer.engine.group_commit import Batch, BatchResult
+from consumer.engine.ownership import Ownership
 from consumer.engine.parked_lanes import BEHIND, ParkedLanes, work_of
 from consumer.engine.record import Record, read, read_parked
 from consumer.engine.tracing import ConsumerTracing
 from consumer.handlers.registration import Handlers
-from consumer.stores.contract import Claim, ParkedEvent, Partition
+from consumer.stores.contract import ParkedEvent, Partition
 from schemas.errors import HandlerError
 
 log = logging.getLogger("hookline.consumer")
@@ -46,7 +46,11 @@ _NO_ROOM_WAIT_S = 1.0
 
 
 class Dispatcher:
-    """Decides what runs next. Every method but `buffered` and `committable` is its thread's."""
+    """Decides what runs next. All but `full`, `gauges` and `idle_s` is for its own thread.
+
+    The thread is `run`; its steps (`obey`, `hand_out`, `wake`) are public so that a simulation can
+    take them one by one.
+    """
 
     def __init__(
         self,
@@ -69,7 +73,6 @@ class Dispatcher:
         """`clock` is monotonic, `wall_s` Unix time, in seconds; `draw` uniform in [0, 1)."""
         self.inbox = inbox
         self.stopped_by_policy = ""
-        self._owner = owner
         self._clock = clock
         self._wall_s = wall_s
         self._draw = draw
@@ -89,9 +92,7 @@ class Dispatcher:
             max_events=limits.max_buffered_events, max_bytes=limits.max_buffered_bytes
         )
         self._parked = ParkedLanes(self._lanes, parking, clock=clock, wall_s=wall_s, draw=draw)
-        self._claims: dict[Partition, Claim] = {}
-        self._watermarks: dict[Partition, Watermark] = {}
-        self._draining: dict[Partition, threading.Event] = {}
+        self.ownership = Ownership(owner, metrics)
         self._checks: list[RecordRun] = []
         self._behind: list[RecordRun] = []
         self._marks: list[RecordRun] = []
@@ -101,10 +102,6 @@ class Dispatcher:
         self._store_retry_s = 0.0
         self._batch_limit = limits.max_batch_events
         self._active_s = clock()
-        self._told_no_room_s = float("-inf")
-        self._committable: dict[Partition, int] = {}
-        self._committable_lock = threading.Lock()
-        self._fenced: set[Partition] = set()
 
     @property
     def full(self) -> bool:
@@ -122,18 +119,6 @@ class Dispatcher:
         if len(self._lanes) <= self._lanes.resting:
             return 0.0
         return self._clock() - self._active_s
-
-    def take_committable(self) -> dict[Partition, int]:
-        """The positions to commit to Kafka since the last call."""
-        with self._committable_lock:
-            positions, self._committable = self._committable, {}
-        return positions
-
-    def take_fenced(self) -> set[Partition]:
-        """Partitions that turned out to be another's since the last call."""
-        with self._committable_lock:
-            fenced, self._fenced = self._fenced, set()
-        return fenced
 
     def run(self) -> None:
         """The thread: until `Stop`."""
@@ -155,7 +140,7 @@ class Dispatcher:
         times = [self._lanes.next_wake(), self._parked.next_due()]
         if self._store_failures and not self._store_busy:
             times.append(self._store_retry_s)
-        if self._claims and not self._store_busy:
+        if len(self.ownership) and not self._store_busy:
             times.append(self._scan_at_s)
         waits = [at - self._clock() for at in times if at is not None]
         # Never quite at once: what is due may have to wait for something else to end.
@@ -187,7 +172,7 @@ class Dispatcher:
         elif isinstance(command, Assigned):
             for claim in command.claims:
                 self._forget(claim.partition)
-                self._claims[claim.partition] = claim
+                self.ownership.assign(claim)
                 self._parked.claimed(claim)
         elif isinstance(command, Released):
             self._release(command)
@@ -197,20 +182,10 @@ class Dispatcher:
         parent_of = self._tracing.parent_of if self._tracing.enabled else None
         for message in polled.messages:
             partition = Partition(message.topic(), message.partition())
-            if partition not in self._claims or partition in self._draining:
-                continue
-            watermark = self._watermarks.get(partition)
-            offset = message.offset()
-            if watermark is None or offset < watermark.position:
-                if watermark is not None:
-                    log.warning(
-                        "the log is shorter than our progress: was the topic made anew? "
-                        "going on from where the log is",
-                        extra={"data": {"partition": str(partition), "offset": offset}},
-                    )
-                    self._lanes.drop(partition)
-                watermark = self._watermarks[partition] = Watermark(offset)
-            if not watermark.deliver(offset):
+            fresh = self.ownership.deliver(partition, message.offset())
+            if fresh is None:
+                self._lanes.drop(partition)
+            elif not fresh:
                 continue
             record = read(message, self._handlers, polled.polled_ns, polled.now_ms, parent_of)
             self._lanes.add(partition, record.key, record, record.size_bytes, record.work)
@@ -229,7 +204,7 @@ class Dispatcher:
         self._behind.extend(behind)
         if self._store_busy or (self._store_failures and self._clock() < self._store_retry_s):
             return
-        self._parked.collect_due(self._draining.__contains__)
+        self._parked.collect_due(self.ownership.draining.__contains__)
         limit = self._batch_limit
         checks, self._checks = self._alive(self._checks, limit)
         marks, self._marks = self._alive(self._marks, limit)
@@ -237,21 +212,21 @@ class Dispatcher:
         for run in self._lanes.take(Work.TRANSACTION, limit, max_per_lane=limit):
             self._queue_behind(run, runs)
         loads, postponements = self._parked.take_requests()
-        scan = bool(self._claims) and self._clock() >= self._scan_at_s
+        scan = len(self.ownership) > 0 and self._clock() >= self._scan_at_s
         partitions = {run.partition for group in (runs, checks, marks) for run in group}
         partitions.update(load.run.partition for load in loads)
         partitions.update(postponement.partition for postponement in postponements)
         if scan:
             self._scan_at_s = self._clock() + self._scan_every_s
-            partitions.update(self._claims)
+            partitions.update(self.ownership)
         if not partitions:
             return
         self._store_busy = True
         park_delay_s = self._parked.first_delay_s()
         self._batches.put(
             Batch(
-                claims=[self._claims[p] for p in partitions if p in self._claims],
-                watermarks={p: w.copy() for p, w in self._watermarks.items() if p in partitions},
+                claims=self.ownership.claims(partitions),
+                watermarks=self.ownership.watermarks(partitions),
                 runs=runs,
                 checks=checks,
                 marks=marks,
@@ -265,20 +240,11 @@ class Dispatcher:
 
     def _queue_behind(self, run: RecordRun, runs: list[RecordRun]) -> None:
         """Add a run to a batch; what must queue behind parked events is parked by that batch."""
-        for record in self._parked.must_queue(run):
-            if not self._parked.room(run):
-                # The bound on what is parked: its lane waits, and in time the partition.
-                now = self._clock()
-                if now - self._told_no_room_s >= 60.0:
-                    self._told_no_room_s = now
-                    log.error(
-                        "no room to park more events: their keys wait in memory; see "
-                        "`hookline parked list` and consumer.parking",
-                        extra={"data": {"partition": str(run.partition)}},
-                    )
-                self._lanes.finish(run, 0, now + _NO_ROOM_WAIT_S)
-                return
-            record.park_reason = record.park_reason or BEHIND
+        must_queue = self._parked.must_queue(run)
+        if must_queue and not self._parked.queue(run, must_queue):
+            # The bound on what is parked: its lane waits, and in time the partition.
+            self._lanes.finish(run, 0, self._clock() + _NO_ROOM_WAIT_S)
+            return
         runs.append(run)
 
     def _alive(self, runs: list[RecordRun], limit: int) -> tuple[list[RecordRun], list[RecordRun]]:
@@ -317,7 +283,8 @@ class Dispatcher:
         self._store_failures = 0
         self._batch_limit = min(self._limits.max_batch_events, self._batch_limit * 2)
         for partition, owner in result.fenced.items():
-            self._lost_to_another(partition, owner)
+            if self.ownership.lost(result.batch.claims, partition, owner):
+                self._forget(partition)
         self._external_runs.difference_update(
             run for run in result.batch.checks if run.partition in result.fenced
         )
@@ -330,7 +297,7 @@ class Dispatcher:
         for run, outcome in result.settled:
             self._finished(run, outcome, outcomes, records)
         for run in result.new:
-            if run.lane.dropped or run.partition in self._draining:
+            if run.lane.dropped or run.partition in self.ownership.draining:
                 self._external_runs.discard(run)
                 self._lanes.finish(run, 0)
             else:
@@ -338,12 +305,9 @@ class Dispatcher:
         for run, parked in result.loaded:
             self._parked.loaded(run, self._read_parked(parked))
         for key in result.touched:
-            if key.partition in self._claims:
+            if key.partition in self.ownership:
                 self._parked.learn(key)
-        with self._committable_lock:
-            for partition, position in result.positions.items():
-                if partition in self._claims:
-                    self._committable[partition] = position
+        self.ownership.advanced(result.positions)
         if outcomes:
             self._metrics.committed(outcomes, records, (result.ended_ns - result.began_ns) / 1e9)
             self._tracing.committed(records, result.commit_began_ns, result.ended_ns)
@@ -380,7 +344,7 @@ class Dispatcher:
         self._parked.ended(run, outcomes, park_delay_s)
         live = [r.offset for r in run.items[: len(outcomes)] if not r.parked_at_ms]
         if live:
-            self._watermarks[run.partition].complete_all(live)
+            self.ownership.complete(run.partition, live)
 
     def _run_ended(self, result: RunResult, park_delay_s: float) -> None:
         if result.error is None:
@@ -426,49 +390,28 @@ class Dispatcher:
 
     def _release(self, command: Released) -> None:
         for partition in command.partitions:
-            if command.drained is None or partition not in self._claims:
+            if command.drained is None or partition not in self.ownership:
                 self._forget(partition)
             else:
                 self._lanes.drop_waiting(partition)
-                self._draining[partition] = command.drained
+                self.ownership.draining[partition] = command.drained
         if command.drained is not None and not command.partitions:
             command.drained.set()
         self._settle_draining(command.drained)
 
     def _settle_draining(self, asked: threading.Event | None = None) -> None:
-        events = {*self._draining.values()}
+        draining = self.ownership.draining
+        events = {*draining.values()}
         if asked is not None:
             events.add(asked)
-        for partition in list(self._draining):
+        for partition in list(draining):
             self._lanes.drop_waiting(partition)
             if not self._lanes.in_flight(partition):
                 self._forget(partition)
-        for event in events - {*self._draining.values()}:
+        for event in events - {*draining.values()}:
             event.set()
-
-    def _lost_to_another(self, partition: Partition, owner: str) -> None:
-        claim = self._claims.get(partition)
-        if claim is None:
-            return
-        self._metrics.fenced()
-        log.warning(
-            "another owner has claimed the partition: what we had in hand is dropped",
-            extra={
-                "data": {
-                    "partition": str(partition),
-                    "our_epoch": claim.epoch,
-                    "us": self._owner,
-                    "them": owner,
-                }
-            },
-        )
-        self._forget(partition)
-        with self._committable_lock:
-            self._fenced.add(partition)
 
     def _forget(self, partition: Partition) -> None:
         self._lanes.drop(partition)
         self._parked.drop(partition)
-        self._claims.pop(partition, None)
-        self._watermarks.pop(partition, None)
-        self._draining.pop(partition, None)
+        self.ownership.forget(partition)

@@ -7,6 +7,7 @@ a run that begins with the last parked events of its key.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -19,6 +20,8 @@ from consumer.engine.commands import ParkingLimits
 from consumer.engine.group_commit import Load, Postponement
 from consumer.engine.record import Record
 from consumer.stores.contract import Claim, ParkedKey, Partition
+
+log = logging.getLogger("hookline.consumer")
 
 _KEYS_AT_ONCE: Final = 64
 _EVENTS_A_LOAD: Final = 100
@@ -47,6 +50,7 @@ class ParkedLanes:
             max_keys=limits.max_keys, max_events=limits.max_events
         )
         self._loaded: dict[tuple[Partition, bytes], int] = {}
+        self._told_no_room_s = float("-inf")
         self._loads: list[Load] = []
         self._postponements: list[Postponement] = []
 
@@ -130,6 +134,22 @@ class ParkedLanes:
         if not live or self._parking.count(partition, key) == len(run.items) - len(live):
             return ()
         return live
+
+    def queue(self, run: RecordRun, records: Sequence[Record]) -> bool:
+        """Mark what `must_queue` gave, to be parked; False if there is no room for it."""
+        if not self._parking.room(run.partition, run.key):
+            now = self._clock()
+            if now - self._told_no_room_s >= 60.0:
+                self._told_no_room_s = now
+                log.error(
+                    "no room to park more events: their keys wait in memory; see "
+                    "`hookline parked list` and consumer.parking",
+                    extra={"data": {"partition": str(run.partition)}},
+                )
+            return False
+        for record in records:
+            record.park_reason = record.park_reason or BEHIND
+        return True
 
     def ended(self, run: RecordRun, outcomes: Sequence[Outcome], delay_s: float) -> None:
         """Count what a committed run has parked and done. `delay_s`: until a new key is due."""

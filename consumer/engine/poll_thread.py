@@ -188,7 +188,7 @@ class PollThread:
                 extra={"data": {"partitions": [str(p) for p in gone]}},
             )
             self._dispatcher.inbox.put(Released(gone))
-        self._positions.update(self._dispatcher.take_committable())
+        self._positions.update(self._dispatcher.ownership.take_committable())
         self._commit({p: self._positions.pop(p) for p in gone if p in self._positions}, wait=True)
         self._gone(gone)
         consumer.incremental_unassign(partitions)
@@ -214,7 +214,7 @@ class PollThread:
         if now - self._committed_s < _COMMIT_EVERY_S:
             return
         self._committed_s = now
-        self._positions.update(self._dispatcher.take_committable())
+        self._positions.update(self._dispatcher.ownership.take_committable())
         mine = {p: offset for p, offset in self._positions.items() if p in self.assigned}
         self._positions.clear()
         self._commit(mine, wait=False)
@@ -235,7 +235,7 @@ class PollThread:
     def _claim_again(self) -> None:
         """Fenced though still assigned: a zombie claimed late. After a moment claim anew."""
         now = time.monotonic()
-        for partition in self._dispatcher.take_fenced():
+        for partition in self._dispatcher.ownership.take_fenced():
             self._reclaim[partition] = now + _RECLAIM_AFTER_S
         due = [p for p, at in self._reclaim.items() if at <= now and p in self.assigned]
         if not due:
