@@ -217,7 +217,13 @@ class KafkaPublisher:
             self._polling = False
 
     def _serve(self) -> None:
-        self._producer.poll(0)
+        try:
+            self._producer.poll(0)
+        except KafkaException as raised:
+            # confluent-kafka raises a fatal error here and does not call error_cb with it.
+            if not raised.args[0].fatal():
+                raise
+            self._on_fatal(raised.args[0])
         if self._reported:
             batch = self._reported.copy()
             # Emptied and not replaced, because every _Pending holds it.
@@ -293,13 +299,14 @@ class KafkaPublisher:
         )
 
     def _on_error(self, error: KafkaError) -> None:
-        if error.fatal():
-            self._fatal_reason = f"Kafka's producer cannot go on: {error.str()}"
-            self._availability.failed(self._fatal_reason)
-            log.critical(
-                "the publisher must be replaced", extra={"data": {"reason": self._fatal_reason}}
-            )
-            self._fatal(self._fatal_reason)
-        elif error.code() == KafkaError._ALL_BROKERS_DOWN:
+        if error.code() == KafkaError._ALL_BROKERS_DOWN:
             # Said also when the last idle connection is closed, so not proof: ask.
             self._availability.suspect()
+
+    def _on_fatal(self, error: KafkaError) -> None:
+        self._fatal_reason = f"Kafka's producer cannot go on: {error.str()}"
+        self._availability.failed(self._fatal_reason)
+        log.critical(
+            "the publisher must be replaced", extra={"data": {"reason": self._fatal_reason}}
+        )
+        self._fatal(self._fatal_reason)
