@@ -14,7 +14,7 @@ import click
 from consumer.core.backoff import Backoff
 from consumer.core.disposition import Policy
 from consumer.engine.commands import Limits
-from consumer.engine.engine import ConsumerEngine, kafka_properties
+from consumer.engine.engine import ConsumerEngine, kafka_protocols
 from consumer.stores.contract import Store
 from consumer.stores.sqlite import open_sqlite
 from hookline.handler_loading import load_handlers
@@ -51,12 +51,7 @@ def run(settings: Settings) -> int:
     engine = ConsumerEngine(
         topic=settings.topics.events,
         group=consumer.group,
-        properties=kafka_properties(
-            settings.kafka.bootstrap_servers,
-            consumer.group,
-            properties,
-            modern_protocol=properties.get("group.protocol", "consumer") == "consumer",
-        ),
+        protocols=kafka_protocols(settings.kafka.bootstrap_servers, consumer.group, properties),
         store=store,
         handlers=handlers,
         limits=Limits(

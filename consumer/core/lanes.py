@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from enum import Enum
 from typing import Generic, TypeVar
 
@@ -204,6 +204,10 @@ class Lanes(Generic[P, T]):
     def resting(self) -> int:
         """How many lanes rest until their next attempt; an upper bound."""
         return len(self._delayed)
+
+    def heads(self) -> Iterator[T]:
+        """The first event of every lane."""
+        return (lane.waiting[0].item for lane in self._lanes.values() if lane.waiting)
 
     def drop(self, partition: P) -> int:
         """Forget a partition's lanes, in flight or not; how many events that were."""

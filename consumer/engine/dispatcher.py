@@ -10,7 +10,7 @@ import random
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from queue import Empty, SimpleQueue
 
 from consumer.core.backoff import Backoff
@@ -27,7 +27,7 @@ from consumer.engine.commands import (
     Released,
     Stop,
 )
-from consumer.engine.engine_metrics import EngineMetrics
+from consumer.engine.engine_metrics import EngineMetrics, Gauges
 from consumer.engine.event_log import log_each
 from consumer.engine.external import ExternalHandlers
 from consumer.engine.failures import Failures
@@ -73,6 +73,8 @@ class Dispatcher:
         """`clock` is monotonic, `wall_s` Unix time, in seconds; `draw` uniform in [0, 1)."""
         self.inbox = inbox
         self.stopped_by_policy = ""
+        #: When (Unix ms) the oldest event that is not done was put into Kafka, or parked.
+        self.oldest_ms: int | None = None
         self._clock = clock
         self._wall_s = wall_s
         self._draw = draw
@@ -108,10 +110,18 @@ class Dispatcher:
         """Whether the poll thread must wait; an estimate from another thread is good enough."""
         return self._lanes.full
 
-    def gauges(self) -> tuple[int, ...]:
-        """Lanes, the events and bytes they hold, parked keys and events."""
-        lanes = self._lanes
-        return len(lanes), lanes.events, lanes.bytes, self._parked.keys, self._parked.events
+    def gauges(self, lag: Mapping[str, int], oldest_s: float) -> Gauges:
+        """What there is now; `lag` per partition and the age of the oldest are the caller's."""
+        lanes, parked = self._lanes, self._parked
+        return Gauges(
+            lanes=len(lanes),
+            buffered_events=lanes.events,
+            buffered_bytes=lanes.bytes,
+            parked_keys=parked.keys,
+            parked_events=parked.events,
+            oldest_unfinished_s=oldest_s if lanes.events else 0.0,
+            lag=lag,
+        )
 
     @property
     def idle_s(self) -> float:
@@ -219,6 +229,8 @@ class Dispatcher:
         if scan:
             self._scan_at_s = self._clock() + self._scan_every_s
             partitions.update(self.ownership)
+            # Here, as it looks at every lane: every second or two is often enough.
+            self.oldest_ms = min((r.timestamp_ms for r in self._lanes.heads()), default=None)
         if not partitions:
             return
         self._store_busy = True

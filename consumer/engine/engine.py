@@ -12,7 +12,7 @@ import random
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from queue import SimpleQueue
 from typing import Any
 
@@ -20,7 +20,7 @@ from consumer.core.backoff import Backoff
 from consumer.core.disposition import Policy
 from consumer.engine.commands import Command, ExternalDone, Limits, ParkingLimits, Stop
 from consumer.engine.dispatcher import Dispatcher
-from consumer.engine.engine_metrics import EngineMetrics
+from consumer.engine.engine_metrics import EngineMetrics, Gauges
 from consumer.engine.external import ExternalHandlers
 from consumer.engine.failures import Failures
 from consumer.engine.group_commit import Batch, GroupCommitter
@@ -32,26 +32,25 @@ from consumer.stores.contract import Store
 log = logging.getLogger("hookline.consumer")
 
 
-def kafka_properties(
-    bootstrap_servers: str, group: str, overrides: dict[str, Any], *, modern_protocol: bool
-) -> dict[str, Any]:
-    """The consumer's librdkafka properties. `modern_protocol`: KIP-848, offered by Kafka 4."""
-    protocol = (
-        {"group.protocol": "consumer"}
-        if modern_protocol
-        else {"partition.assignment.strategy": "cooperative-sticky", "session.timeout.ms": 10_000}
-    )
-    return {
+def kafka_protocols(
+    bootstrap_servers: str, group: str, overrides: dict[str, Any]
+) -> list[dict[str, Any]]:
+    """The consumer's librdkafka properties for each group protocol, the preferred one first.
+
+    KIP-848 where the brokers offer it (Kafka 4), else classic cooperative; only the one that
+    `overrides` asks for, if it does.
+    """
+    shared = {
         "bootstrap.servers": bootstrap_servers,
         "client.id": "hookline-consumer",
-        **protocol,
         # The default of a second makes gaps whenever the local queue was full.
         "fetch.queue.backoff.ms": 20,
         # Counted per partition, so the bytes are the bound that holds.
         "queued.min.messages": 5_000,
         "queued.max.messages.kbytes": 32_768,
         "fetch.wait.max.ms": 100,
-        **overrides,
+    }
+    ours = {
         "group.id": group,
         # Ours to decide: the store's progress is the authority, Kafka's offsets follow it.
         "enable.auto.commit": False,
@@ -60,6 +59,15 @@ def kafka_properties(
         "auto.offset.reset": "earliest",
         "isolation.level": "read_committed",
     }
+    modern = {"group.protocol": "consumer"}
+    classic = {
+        "group.protocol": "classic",
+        "partition.assignment.strategy": "cooperative-sticky",
+        "session.timeout.ms": 10_000,
+    }
+    wanted = overrides.get("group.protocol")
+    protocols = [p for p in (modern, classic) if wanted in (None, p["group.protocol"])]
+    return [{**shared, **protocol, **overrides, **ours} for protocol in protocols]
 
 
 class ConsumerEngine:
@@ -70,7 +78,7 @@ class ConsumerEngine:
         *,
         topic: str,
         group: str,
-        properties: dict[str, Any],
+        protocols: Sequence[dict[str, Any]],
         store: Store,
         handlers: Handlers,
         limits: Limits | None = None,
@@ -97,7 +105,7 @@ class ConsumerEngine:
             tracing=tracing,
             done=lambda run, error: self._inbox.put(ExternalDone(run, error)),
         )
-        metrics = EngineMetrics(lambda: self.dispatcher.gauges())
+        metrics = EngineMetrics(self._gauges)
         self.dispatcher = Dispatcher(
             handlers=handlers,
             limits=limits,
@@ -122,7 +130,7 @@ class ConsumerEngine:
         )
         self.poll_thread = PollThread(
             topic=topic,
-            properties=properties,
+            protocols=protocols,
             store=store,
             dispatcher=self.dispatcher,
             tracing=tracing,
@@ -178,6 +186,13 @@ class ConsumerEngine:
         if not self.poll_thread.assigned:
             return False, "no partition is assigned yet"
         return self.live()
+
+    def _gauges(self) -> Gauges:
+        lag = {str(p): events for p, events in self.poll_thread.lag.items()}
+        oldest_ms = self.dispatcher.oldest_ms
+        return self.dispatcher.gauges(
+            lag, 0.0 if oldest_ms is None else max(0.0, time.time() - oldest_ms / 1000)
+        )
 
     def _commit_batches(self) -> None:
         while (batch := self._batches.get()) is not None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Final
 
+import msgspec
 from opentelemetry import metrics
 from opentelemetry.metrics import CallbackOptions, Observation
 
@@ -13,19 +15,35 @@ from consumer.core.disposition import Outcome
 from consumer.engine.record import Record
 from schemas import metrics as names
 
-_GAUGES = (
-    names.LANES,
-    names.BUFFERED_EVENTS,
-    names.BUFFERED_BYTES,
-    names.PARKED_KEYS,
-    names.PARKED_EVENTS,
-)
+
+class Gauges(msgspec.Struct, frozen=True, kw_only=True):
+    """What is read when somebody asks for the metrics."""
+
+    lanes: int
+    buffered_events: int
+    buffered_bytes: int
+    parked_keys: int
+    parked_events: int
+    #: How long the oldest event that is not done has been in Kafka, or parked; 0: there is none.
+    oldest_unfinished_s: float
+    #: Events of each assigned partition that are not done.
+    lag: Mapping[str, int]
+
+
+_READ: Final[Mapping[str, Callable[[Gauges], float]]] = {
+    names.LANES: lambda gauges: gauges.lanes,
+    names.BUFFERED_EVENTS: lambda gauges: gauges.buffered_events,
+    names.BUFFERED_BYTES: lambda gauges: gauges.buffered_bytes,
+    names.PARKED_KEYS: lambda gauges: gauges.parked_keys,
+    names.PARKED_EVENTS: lambda gauges: gauges.parked_events,
+    names.OLDEST_UNFINISHED_SECONDS: lambda gauges: gauges.oldest_unfinished_s,
+}
 
 
 class EngineMetrics:
-    """One per process; `gauges` gives lanes, buffered events and bytes, parked keys and events."""
+    """One per process; `gauges` is called when somebody asks for the metrics."""
 
-    def __init__(self, gauges: Callable[[], tuple[int, ...]]) -> None:
+    def __init__(self, gauges: Callable[[], Gauges]) -> None:
         meter = metrics.get_meter("hookline.consumer")
         self._events = meter.create_counter(names.EVENTS)
         self._retries = meter.create_counter(names.HANDLER_RETRIES)
@@ -33,8 +51,13 @@ class EngineMetrics:
         self._commit_s = meter.create_histogram(names.COMMIT_SECONDS)
         self._per_commit = meter.create_histogram(names.EVENTS_PER_COMMIT)
         self._end_to_end_s = meter.create_histogram(names.EVENT_END_TO_END_SECONDS)
-        for at, name in enumerate(_GAUGES):
-            meter.create_observable_gauge(name, callbacks=[_observe(gauges, at)])
+        for name, read in _READ.items():
+            meter.create_observable_gauge(name, callbacks=[_observe(gauges, read)])
+
+        def lag(_: CallbackOptions) -> Iterable[Observation]:
+            return [Observation(n, {"partition": p}) for p, n in gauges().lag.items()]
+
+        meter.create_observable_gauge(names.LAG_EVENTS, callbacks=[lag])
 
     def committed(
         self, outcomes: Counter[Outcome], records: Sequence[Record], duration_s: float
@@ -60,9 +83,9 @@ class EngineMetrics:
 
 
 def _observe(
-    gauges: Callable[[], tuple[int, ...]], at: int
+    gauges: Callable[[], Gauges], read: Callable[[Gauges], float]
 ) -> Callable[[CallbackOptions], Iterable[Observation]]:
     def observe(_: CallbackOptions) -> Iterable[Observation]:
-        return [Observation(gauges()[at])]
+        return [Observation(read(gauges()))]
 
     return observe

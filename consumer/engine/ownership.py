@@ -69,6 +69,14 @@ class Ownership:
             watermark = self._watermarks[partition] = Watermark(offset)
         return fresh if watermark.deliver(offset) else False
 
+    def position(self, partition: Partition) -> int | None:
+        """Below which all is done, if that is known; from any thread."""
+        watermark = self._watermarks.get(partition)
+        if watermark is not None:
+            return watermark.position
+        claim = self._claims.get(partition)
+        return claim.next_offset if claim is not None else None
+
     def complete(self, partition: Partition, offsets: Iterable[int]) -> None:
         """Offsets are done and committed."""
         self._watermarks[partition].complete_all(offsets)

@@ -30,6 +30,10 @@ _RECLAIM_AFTER_S: Final = 2.0
 _CLAIM_RETRY_S: Final = 1.0
 
 
+class _ProtocolRefused(KafkaException):
+    """The brokers do not know the group protocol."""
+
+
 class PollThread:
     """Runs `run` on a thread of its own until `stop`."""
 
@@ -37,13 +41,14 @@ class PollThread:
         self,
         *,
         topic: str,
-        properties: dict[str, Any],
+        protocols: Sequence[dict[str, Any]],
         store: Store,
         dispatcher: Dispatcher,
         tracing: ConsumerTracing,
         owner: str,
         drain_deadline_s: float,
     ) -> None:
+        """`protocols`: librdkafka's properties, for each group protocol in order of preference."""
         self._topic = topic
         self._store = store
         self._dispatcher = dispatcher
@@ -57,7 +62,11 @@ class PollThread:
         self._reclaim: dict[Partition, float] = {}
         self._broken: dict[str, float] = {}
         self.assigned: frozenset[Partition] = frozenset()
-        self._consumer = Consumer(properties, logger=logging.getLogger("hookline.kafka"))
+        #: How many events of each assigned partition are not done, as far as Kafka has told.
+        self.lag: dict[Partition, int] = {}
+        self._protocols = protocols
+        # Made here, so that a wrong property is told at start and not by a thread.
+        self._consumer = _client(protocols[0])
 
     def stop(self) -> None:
         """Ask it to drain, commit and leave the group; it may be called from any thread."""
@@ -65,6 +74,21 @@ class PollThread:
 
     def run(self) -> None:
         """The thread."""
+        for at in range(len(self._protocols)):
+            if at:
+                self._consumer = _client(self._protocols[at])
+            try:
+                self._serve()
+                return
+            except _ProtocolRefused:
+                if at + 1 == len(self._protocols):
+                    raise
+                log.info(
+                    "the brokers do not offer the consumer group protocol of KIP-848: going on "
+                    "with the classic one (cooperative-sticky)"
+                )
+
+    def _serve(self) -> None:
         self._consumer.subscribe(
             [self._topic],
             on_assign=self._on_assign,
@@ -133,7 +157,10 @@ class PollThread:
 
     def _note(self, error: KafkaError) -> None:
         """Kafka's errors pass by themselves (librdkafka retries); each is said once a minute."""
-        if error.fatal():
+        if error.fatal() or error.code() == KafkaError._FATAL:
+            # `fatal()` is False for the error that a poll gives (confluent-kafka 2.16).
+            if "ConsumerGroupHeartbeat" in error.str() and "not supported" in error.str():
+                raise _ProtocolRefused(error)
             raise KafkaException(error)
         now = time.monotonic()
         name = error.name()
@@ -214,10 +241,23 @@ class PollThread:
         if now - self._committed_s < _COMMIT_EVERY_S:
             return
         self._committed_s = now
+        self._measure_lag()
         self._positions.update(self._dispatcher.ownership.take_committable())
         mine = {p: offset for p, offset in self._positions.items() if p in self.assigned}
         self._positions.clear()
         self._commit(mine, wait=False)
+
+    def _measure_lag(self) -> None:
+        lag: dict[Partition, int] = {}
+        for partition in self.assigned:
+            position = self._dispatcher.ownership.position(partition)
+            # From librdkafka's memory, as fetches have told it.
+            offsets = self._consumer.get_watermark_offsets(
+                TopicPartition(partition.topic, partition.number), cached=True
+            )
+            if offsets is not None and position is not None and offsets[1] >= 0:
+                lag[partition] = max(0, offsets[1] - position)
+        self.lag = lag
 
     def _commit(self, positions: dict[Partition, int], *, wait: bool) -> None:
         if not positions:
@@ -254,3 +294,7 @@ def _start(claim: Claim) -> TopicPartition:
     """Where to begin: the store is the authority; one that knows nothing begins at the start."""
     offset = OFFSET_BEGINNING if claim.next_offset is None else claim.next_offset
     return TopicPartition(claim.partition.topic, claim.partition.number, offset)
+
+
+def _client(properties: dict[str, Any]) -> Consumer:
+    return Consumer(properties, logger=logging.getLogger("hookline.kafka"))

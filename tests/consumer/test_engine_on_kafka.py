@@ -17,7 +17,7 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 from consumer.core.backoff import Backoff
 from consumer.core.disposition import Policy
 from consumer.engine.commands import Limits
-from consumer.engine.engine import ConsumerEngine, kafka_properties
+from consumer.engine.engine import ConsumerEngine, kafka_protocols
 from consumer.stores.contract import Partition
 from consumer.stores.sqlite import SqliteStore
 from hookline import Event, Handlers, PermanentError, RetryLater, Transaction
@@ -78,9 +78,7 @@ class Bench:
         engine = ConsumerEngine(
             topic=self.topic,
             group=self.group,
-            properties=kafka_properties(
-                self.broker.bootstrap_servers, self.group, {}, modern_protocol=True
-            ),
+            protocols=kafka_protocols(self.broker.bootstrap_servers, self.group, {}),
             store=SqliteStore(self.path, self.group),
             handlers=handlers,
             limits=limits,
