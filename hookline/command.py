@@ -16,6 +16,8 @@ _COMMANDS: Final = {
     "demo": "See everything work on this machine, in under a minute.",
     "gateway": "Receive webhooks and put them on Kafka.",
     "consumer": "Apply events: run your handlers, each event once and in order.",
+    "parked": "See which keys are parked, and try them again at once.",
+    "dead-letters": "See, redrive or discard what was given up on.",
     "topics": "Create and check Kafka's topics.",
     "send": "Sign a body as the provider would and post it.",
     "config": "Check the settings, or print their schema or an example.",
@@ -29,7 +31,7 @@ class _Commands(click.Group):
     def get_command(self, context: click.Context, name: str) -> click.Command | None:
         if name not in _COMMANDS:
             return None
-        module = importlib.import_module(f"hookline.{name}_command")
+        module = importlib.import_module(f"hookline.{name.replace('-', '_')}_command")
         found: click.Command = module.command
         return found
 

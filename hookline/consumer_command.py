@@ -13,19 +13,17 @@ import click
 
 from consumer.core.backoff import Backoff
 from consumer.core.disposition import Policy
-from consumer.engine.commands import Limits
+from consumer.dead_letters.outbox import DeadLetterOutbox
+from consumer.engine.commands import Limits, ParkingLimits
 from consumer.engine.engine import ConsumerEngine, kafka_protocols
-from consumer.stores.contract import Store
-from consumer.stores.sqlite import open_sqlite
+from consumer.engine.housekeeping import Chore
 from hookline.handler_loading import load_handlers
 from hookline.health_server import HealthServer
 from hookline.process import set_up
 from hookline.settings import Settings, load
-from schemas.errors import ConfigurationError
+from hookline.stores import open_store
 
 log = logging.getLogger("hookline.consumer")
-
-_SQLITE = "sqlite:///"
 
 
 @click.command("consumer")
@@ -46,8 +44,16 @@ def run(settings: Settings) -> int:
     telemetry = process.telemetry
     consumer = settings.consumer
     handlers = load_handlers(consumer.handlers)
-    store = open_store(consumer.store, consumer.group)
+    store = open_store(consumer, process.resolver)
     properties = settings.kafka.resolved_properties(process.resolver)
+    outbox = DeadLetterOutbox(
+        store,
+        settings.topics.dead_letters,
+        {
+            "bootstrap.servers": settings.kafka.bootstrap_servers,
+            **{name: value for name, value in properties.items() if name != "group.protocol"},
+        },
+    )
     engine = ConsumerEngine(
         topic=settings.topics.events,
         group=consumer.group,
@@ -61,6 +67,18 @@ def run(settings: Settings) -> int:
             max_buffered_bytes=consumer.max_buffered_bytes,
             max_batch_events=consumer.max_batch_events,
             drain_deadline_s=consumer.drain_deadline_ms / 1000,
+            handler_timeout_s=consumer.handler_timeout_ms / 1000,
+            stall_after_s=consumer.stall_after_ms / 1000,
+        ),
+        parking=ParkingLimits(
+            max_keys=consumer.parking.max_keys,
+            max_events=consumer.parking.max_events,
+            backoff=Backoff(
+                initial_s=consumer.parking.initial_ms / 1000,
+                max_s=consumer.parking.max_ms / 1000,
+            ),
+            give_up_after_s=consumer.parking.give_up_after_ms / 1000,
+            scan_every_s=consumer.parking.scan_ms / 1000,
         ),
         backoff=Backoff(
             initial_s=consumer.retry.initial_ms / 1000,
@@ -68,6 +86,8 @@ def run(settings: Settings) -> int:
             budget_s=consumer.retry.budget_ms / 1000,
         ),
         policy=Policy(consumer.on_failure),
+        retention_s=consumer.retention_days * 86_400.0,
+        chores=[Chore("dead letters", 1.0, outbox.run)],
         tracing_enabled=telemetry.sampling_bound > 0,
     )
     host, _, port = consumer.listen.rpartition(":")
@@ -85,17 +105,9 @@ def run(settings: Settings) -> int:
         while not stop.wait(0.2) and not engine.failed.is_set():
             pass
         clean = engine.stop()
+        outbox.close()
         telemetry.shutdown(5.0)
     if engine.failed.is_set():
         return 1
     log.info("consumer stopped", extra={"data": {"clean": clean}})
     return 0 if clean else 1
-
-
-def open_store(url: str, group: str) -> Store:
-    """The store that `consumer.store` names."""
-    if url.startswith(_SQLITE):
-        return open_sqlite(url.removeprefix(_SQLITE), group)
-    raise ConfigurationError(
-        f"consumer.store: {url.partition(':')[0]!r} is no store; write sqlite:///path/to/file.db"
-    )

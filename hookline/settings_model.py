@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from datetime import datetime
 from typing import Annotated, Any, Final, Literal
+from urllib.parse import urlsplit
 
 from msgspec.structs import replace
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
@@ -13,7 +14,7 @@ from credentials.reference import parse_reference
 from credentials.resolver import Resolver
 from schemas.connection import Connection, ConnectionState, SecretReference
 from schemas.errors import SecretError
-from schemas.topics import EVENTS, QUARANTINE, Topic
+from schemas.topics import DEAD_LETTERS, EVENTS, QUARANTINE, Topic
 
 SLUG: Final = r"^[a-z0-9][a-z0-9._-]{0,62}$"
 Slug = Annotated[str, StringConstraints(pattern=SLUG)]
@@ -156,6 +157,7 @@ class TopicSettings(_Model):
 
     events: str = Field("hookline.events", pattern=r"^[A-Za-z0-9._-]{1,249}$")
     quarantine: str = Field("hookline.quarantine", pattern=r"^[A-Za-z0-9._-]{1,249}$")
+    dead_letters: str = Field("hookline.dead-letters", pattern=r"^[A-Za-z0-9._-]{1,249}$")
     partitions: int = Field(12, ge=1, le=10_000, description="Of the events topic.")
     replication_factor: int = Field(1, ge=1, le=15)
 
@@ -164,6 +166,7 @@ class TopicSettings(_Model):
         return (
             replace(EVENTS, name=self.events, partitions=self.partitions),
             replace(QUARANTINE, name=self.quarantine),
+            replace(DEAD_LETTERS, name=self.dead_letters),
         )
 
 
@@ -175,6 +178,21 @@ class RetrySettings(_Model):
     budget_ms: int = Field(300_000, ge=0)
 
 
+class ParkingSettings(_Model):
+    """Keys whose event has spent its budget: held in the store, in order, and tried again."""
+
+    max_keys: int = Field(10_000, ge=0, description="Per partition; beyond, keys wait in memory.")
+    max_events: int = Field(1_000_000, ge=0, description="Per partition.")
+    initial_ms: int = Field(30_000, ge=10, description="Until the first retry of a parked key.")
+    max_ms: int = Field(900_000, ge=10, le=86_400_000, description="Between two retries.")
+    give_up_after_ms: int = Field(
+        604_800_000, ge=0, description="Parked for longer: a dead letter. 0: never."
+    )
+    scan_ms: int = Field(
+        2_000, ge=50, le=60_000, description="How soon what an operator has asked for is noticed."
+    )
+
+
 class ConsumerSettings(_Model):
     """One consumer group."""
 
@@ -184,11 +202,17 @@ class ConsumerSettings(_Model):
         pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$",
         description="module:name of your Handlers.",
     )
-    store: str = Field("sqlite:///state/hookline.db", pattern=r"^[a-z+]+://.+")
+    store: str = Field(
+        "sqlite:///state/hookline.db",
+        pattern=r"^[a-z+]+://.+",
+        description="sqlite:///path, postgresql://user@host/database or redis://host:6379/0.",
+    )
+    store_password: str | None = Field(None, description="Of the store's server, as a reference.")
     listen: Listen = Field("127.0.0.1:8081", description="host:port of health and metrics.")
-    on_failure: Literal["block", "skip"] = Field(
-        "block",
-        description="An event whose retry budget is spent holds its key, or is a dead letter.",
+    on_failure: Literal["park", "skip", "block", "stop"] = Field(
+        "park",
+        description="An event whose retry budget is spent: its key is parked, or it is a dead "
+        "letter, or it holds its key in memory, or the process ends.",
     )
     concurrency: int = Field(256, ge=1, le=100_000, description="External handlers at once.")
     threads: int = Field(16, ge=1, le=1_000, description="For handlers that are not async.")
@@ -196,7 +220,38 @@ class ConsumerSettings(_Model):
     max_buffered_bytes: int = Field(67_108_864, ge=4_194_304)
     max_batch_events: int = Field(500, ge=1, le=100_000, description="In one transaction.")
     drain_deadline_ms: int = Field(20_000, ge=0, le=600_000)
+    handler_timeout_ms: int = Field(
+        60_000, ge=10, le=86_400_000, description="Of an async handler without a transaction."
+    )
+    stall_after_ms: int = Field(
+        120_000,
+        ge=1_000,
+        description="Events wait and none has ended for so long: /livez fails.",
+    )
+    retention_days: int = Field(
+        8,
+        ge=1,
+        le=3_650,
+        description="How long an id is remembered; longer than a topic keeps events, or a "
+        "provider sends one again.",
+    )
     retry: RetrySettings = RetrySettings()
+    parking: ParkingSettings = ParkingSettings()
+
+    @field_validator("store")
+    @classmethod
+    def _holds_no_password(cls, store: str) -> str:
+        if urlsplit(store).password is not None:
+            raise ValueError(
+                "a password may not be in the URL: write it as consumer.store_password with a "
+                "reference, such as env:STORE_PASSWORD"
+            )
+        return store
+
+    @field_validator("store_password")
+    @classmethod
+    def _is_reference(cls, ref: str | None) -> str | None:
+        return None if ref is None else _check_reference(ref)
 
 
 class TelemetrySettings(_Model):

@@ -58,4 +58,17 @@ QUARANTINE: Final = Topic(
     purpose="authentic webhooks that their provider's rules could not read",
 )
 
-ALL: Final = (EVENTS, QUARANTINE)
+DEAD_LETTERS: Final = Topic(
+    name="hookline.dead-letters",
+    partitions=4,
+    retention_ms=30 * DAY_MS,
+    cleanup="delete",
+    max_message_bytes=4 * 1024 * 1024,
+    key="the event's own key",
+    value="DeadLetter, Avro single-object",
+    written_by="consumer",
+    read_by="operators",
+    purpose="events that a consumer group gave up on, with their reason; its store has them, too",
+)
+
+ALL: Final = (EVENTS, QUARANTINE, DEAD_LETTERS)

@@ -15,7 +15,7 @@ from queue import Empty, SimpleQueue
 
 from consumer.core.backoff import Backoff
 from consumer.core.disposition import Action, Outcome
-from consumer.core.lanes import Lanes, Work
+from consumer.core.lanes import Lanes
 from consumer.engine.apply_runs import RecordRun, RunResult
 from consumer.engine.commands import (
     Assigned,
@@ -32,8 +32,9 @@ from consumer.engine.event_log import log_each
 from consumer.engine.external import ExternalHandlers
 from consumer.engine.failures import Failures
 from consumer.engine.group_commit import Batch, BatchResult
+from consumer.engine.next_batch import NextBatch
 from consumer.engine.ownership import Ownership
-from consumer.engine.parked_lanes import BEHIND, ParkedLanes, work_of
+from consumer.engine.parked_lanes import ParkedLanes, work_of
 from consumer.engine.record import Record, read, read_parked
 from consumer.engine.tracing import ConsumerTracing
 from consumer.handlers.registration import Handlers
@@ -41,8 +42,6 @@ from consumer.stores.contract import ParkedEvent, Partition
 from schemas.errors import HandlerError
 
 log = logging.getLogger("hookline.consumer")
-
-_NO_ROOM_WAIT_S = 1.0
 
 
 class Dispatcher:
@@ -73,18 +72,10 @@ class Dispatcher:
         """`clock` is monotonic, `wall_s` Unix time, in seconds; `draw` uniform in [0, 1)."""
         self.inbox = inbox
         self.stopped_by_policy = ""
-        #: When (Unix ms) the oldest event that is not done was put into Kafka, or parked.
-        self.oldest_ms: int | None = None
         self._clock = clock
-        self._wall_s = wall_s
-        self._draw = draw
-        self._scan_every_s = parking.scan_every_s
-        self._scan_at_s = 0.0
         # The poll thread acquires it before it puts messages: what waits to be decoded is bounded.
         self.intake = threading.Semaphore(2)
         self._handlers = handlers
-        self._limits = limits
-        self._backoff = backoff
         self._failures = failures
         self._tracing = tracing
         self._batches = batches
@@ -95,14 +86,18 @@ class Dispatcher:
         )
         self._parked = ParkedLanes(self._lanes, parking, clock=clock, wall_s=wall_s, draw=draw)
         self.ownership = Ownership(owner, metrics)
-        self._checks: list[RecordRun] = []
-        self._behind: list[RecordRun] = []
-        self._marks: list[RecordRun] = []
-        self._external_runs: set[RecordRun] = set()
-        self._store_busy = False
-        self._store_failures = 0
-        self._store_retry_s = 0.0
-        self._batch_limit = limits.max_batch_events
+        self._next = NextBatch(
+            self._lanes,
+            self._parked,
+            self.ownership,
+            concurrency=limits.concurrency,
+            max_events=limits.max_batch_events,
+            scan_every_s=parking.scan_every_s,
+            backoff=backoff,
+            clock=clock,
+            wall_s=wall_s,
+            draw=draw,
+        )
         self._active_s = clock()
 
     @property
@@ -122,6 +117,11 @@ class Dispatcher:
             oldest_unfinished_s=oldest_s if lanes.events else 0.0,
             lag=lag,
         )
+
+    @property
+    def oldest_ms(self) -> int | None:
+        """When (Unix ms) the oldest event that is not done was put into Kafka, or parked."""
+        return self._next.oldest_ms
 
     @property
     def idle_s(self) -> float:
@@ -147,11 +147,7 @@ class Dispatcher:
 
     def patience_s(self) -> float | None:
         """How long nothing will happen by itself; None: for ever."""
-        times = [self._lanes.next_wake(), self._parked.next_due()]
-        if self._store_failures and not self._store_busy:
-            times.append(self._store_retry_s)
-        if len(self.ownership) and not self._store_busy:
-            times.append(self._scan_at_s)
+        times = [self._lanes.next_wake(), self._parked.next_due(), *self._next.when()]
         waits = [at - self._clock() for at in times if at is not None]
         # Never quite at once: what is due may have to wait for something else to end.
         return max(0.005, min(waits)) if waits else None
@@ -168,12 +164,12 @@ class Dispatcher:
             self._take_in(command)
             self.intake.release()
         elif isinstance(command, BatchResult):
-            self._store_busy = False
             batch = command.batch
             if batch.runs or batch.checks or batch.marks:
                 self._active_s = self._clock()
             if command.error is not None:
-                self._batch_failed(command.batch, command.error)
+                self._next.failed(batch, command.error)
+                self._settle_draining()
             else:
                 self._batch_committed(command)
         elif isinstance(command, ExternalDone):
@@ -202,104 +198,18 @@ class Dispatcher:
 
     def hand_out(self) -> None:
         """Give the committer its next batch, if it has none and there is something to do."""
-        room = self._limits.concurrency - len(self._external_runs)
-        behind: list[RecordRun] = []
-        if room > 0 and self._lanes.ready(Work.EXTERNAL):
-            for run in self._lanes.take(Work.EXTERNAL, room):
-                if self._parked.must_queue(run):
-                    self._queue_behind(run, behind)
-                else:
-                    self._external_runs.add(run)
-                    self._checks.append(run)
-        self._behind.extend(behind)
-        if self._store_busy or (self._store_failures and self._clock() < self._store_retry_s):
-            return
-        self._parked.collect_due(self.ownership.draining.__contains__)
-        limit = self._batch_limit
-        checks, self._checks = self._alive(self._checks, limit)
-        marks, self._marks = self._alive(self._marks, limit)
-        runs, self._behind = self._alive(self._behind, limit)
-        for run in self._lanes.take(Work.TRANSACTION, limit, max_per_lane=limit):
-            self._queue_behind(run, runs)
-        loads, postponements = self._parked.take_requests()
-        scan = len(self.ownership) > 0 and self._clock() >= self._scan_at_s
-        partitions = {run.partition for group in (runs, checks, marks) for run in group}
-        partitions.update(load.run.partition for load in loads)
-        partitions.update(postponement.partition for postponement in postponements)
-        if scan:
-            self._scan_at_s = self._clock() + self._scan_every_s
-            partitions.update(self.ownership)
-            # Here, as it looks at every lane: every second or two is often enough.
-            self.oldest_ms = min((r.timestamp_ms for r in self._lanes.heads()), default=None)
-        if not partitions:
-            return
-        self._store_busy = True
-        park_delay_s = self._parked.first_delay_s()
-        self._batches.put(
-            Batch(
-                claims=self.ownership.claims(partitions),
-                watermarks=self.ownership.watermarks(partitions),
-                runs=runs,
-                checks=checks,
-                marks=marks,
-                loads=loads,
-                postponements=postponements,
-                scan=scan,
-                park_retry_at_ms=int((self._wall_s() + park_delay_s) * 1000),
-                park_delay_s=park_delay_s,
-            )
-        )
-
-    def _queue_behind(self, run: RecordRun, runs: list[RecordRun]) -> None:
-        """Add a run to a batch; what must queue behind parked events is parked by that batch."""
-        must_queue = self._parked.must_queue(run)
-        if must_queue and not self._parked.queue(run, must_queue):
-            # The bound on what is parked: its lane waits, and in time the partition.
-            self._lanes.finish(run, 0, self._clock() + _NO_ROOM_WAIT_S)
-            return
-        runs.append(run)
-
-    def _alive(self, runs: list[RecordRun], limit: int) -> tuple[list[RecordRun], list[RecordRun]]:
-        """The first `limit` runs and the rest, without those whose partition was given up."""
-        self._external_runs.difference_update(run for run in runs if run.lane.dropped)
-        alive = [run for run in runs if not run.lane.dropped]
-        return alive[:limit], alive[limit:]
-
-    def _batch_failed(self, batch: Batch, error: Exception) -> None:
-        self._store_failures += 1
-        delay_s = max(0.05, self._backoff.delay_s(self._store_failures, self._draw()))
-        self._store_retry_s = self._clock() + delay_s
-        # If one event's handler breaks the transaction, smaller batches corner it.
-        self._batch_limit = max(1, self._batch_limit // 2)
-        if self._store_failures == 1:
-            log.error(
-                "the store did not commit: events wait and are tried again",
-                extra={"data": {"error": type(error).__name__, "detail": str(error)}},
-            )
-        for run in batch.runs:
-            for record in run.items:
-                if record.park_reason == BEHIND:
-                    # Whether it must queue is decided anew.
-                    record.park_reason = ""
-            self._lanes.finish(run, 0)
-        self._checks = [*batch.checks, *self._checks]
-        self._marks = [*batch.marks, *self._marks]
-        self._parked.not_carried_out(batch.loads, batch.postponements)
-        if batch.scan:
-            self._scan_at_s = self._store_retry_s
-        self._settle_draining()
+        batch = self._next.take()
+        if batch is not None:
+            self._batches.put(batch)
 
     def _batch_committed(self, result: BatchResult) -> None:
-        if self._store_failures:
-            log.info("the store commits again", extra={"data": {"after": self._store_failures}})
-        self._store_failures = 0
-        self._batch_limit = min(self._limits.max_batch_events, self._batch_limit * 2)
+        self._next.succeeded()
         for partition, owner in result.fenced.items():
             if self.ownership.lost(result.batch.claims, partition, owner):
                 self._forget(partition)
-        self._external_runs.difference_update(
-            run for run in result.batch.checks if run.partition in result.fenced
-        )
+        for run in result.batch.checks:
+            if run.partition in result.fenced:
+                self._next.left(run)
         outcomes: Counter[Outcome] = Counter()
         records: list[Record] = []
         for run_result in result.runs:
@@ -310,7 +220,7 @@ class Dispatcher:
             self._finished(run, outcome, outcomes, records)
         for run in result.new:
             if run.lane.dropped or run.partition in self.ownership.draining:
-                self._external_runs.discard(run)
+                self._next.left(run)
                 self._lanes.finish(run, 0)
             else:
                 self._external.start(run)
@@ -340,7 +250,7 @@ class Dispatcher:
         records: list[Record],
     ) -> None:
         """An external event is done."""
-        self._external_runs.discard(run)
+        self._next.left(run)
         if self._ended(run, [outcome], 0.0):
             outcomes[outcome] += 1
             records.append(run.items[0])
@@ -394,9 +304,9 @@ class Dispatcher:
     def _external_done(self, command: ExternalDone) -> None:
         run = command.run
         if command.error is None:
-            self._marks.append(run)
+            self._next.mark(run)
             return
-        self._external_runs.discard(run)
+        self._next.left(run)
         self._failed(run, [], command.error)
         self._settle_draining()
 

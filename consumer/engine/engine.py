@@ -24,12 +24,16 @@ from consumer.engine.engine_metrics import EngineMetrics, Gauges
 from consumer.engine.external import ExternalHandlers
 from consumer.engine.failures import Failures
 from consumer.engine.group_commit import Batch, GroupCommitter
+from consumer.engine.housekeeping import Chore, Housekeeping
 from consumer.engine.poll_thread import PollThread
 from consumer.engine.tracing import ConsumerTracing
 from consumer.handlers.registration import Handlers
 from consumer.stores.contract import Store
 
 log = logging.getLogger("hookline.consumer")
+
+#: Few enough that no commit waits long for the database's one writer.
+_EXPIRE_AT_ONCE = 2_000
 
 
 def kafka_protocols(
@@ -85,8 +89,11 @@ class ConsumerEngine:
         parking: ParkingLimits | None = None,
         backoff: Backoff | None = None,
         policy: Policy = Policy.PARK,
+        retention_s: float = 7 * 86_400.0,
+        chores: Sequence[Chore] = (),
         tracing_enabled: bool = False,
     ) -> None:
+        """`retention_s`: how long an id is remembered after its event was done."""
         limits = limits or Limits()
         parking = parking or ParkingLimits()
         owner = f"{socket.gethostname()}:{os.getpid()}"
@@ -102,6 +109,7 @@ class ConsumerEngine:
         self._committer = GroupCommitter(store, tracing, time.time)
         self._external = ExternalHandlers(
             threads=limits.threads,
+            timeout_s=limits.handler_timeout_s,
             tracing=tracing,
             done=lambda run, error: self._inbox.put(ExternalDone(run, error)),
         )
@@ -137,6 +145,17 @@ class ConsumerEngine:
             owner=owner,
             drain_deadline_s=limits.drain_deadline_s,
         )
+        self._housekeeping = Housekeeping(
+            [
+                Chore(
+                    "expiry",
+                    60.0,
+                    lambda: store.expire(int(time.time() - retention_s), _EXPIRE_AT_ONCE) > 0,
+                ),
+                Chore("event loop", 1.0, self._external.look),
+                *chores,
+            ]
+        )
         self._threads = [
             self._thread("hookline-dispatch", self.dispatcher.run),
             self._thread("hookline-commit", self._commit_batches),
@@ -147,6 +166,7 @@ class ConsumerEngine:
         """Start the threads."""
         for thread in self._threads:
             thread.start()
+        self._housekeeping.start()
 
     def stop(self) -> bool:
         """Drain within the deadline, commit, leave the group; False if something had to be cut.
@@ -165,6 +185,7 @@ class ConsumerEngine:
         self._batches.put(None)
         commit.join(5.0)
         self._external.close()
+        self._housekeeping.stop()
         clean = not any(thread.is_alive() for thread in self._threads)
         if clean:
             self._committer.close()

@@ -7,7 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import logging
+import sys
 import threading
+import time
+import traceback
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
@@ -16,13 +20,22 @@ from consumer.engine.record import Record, monotonic_ns
 from consumer.engine.tracing import ConsumerTracing
 from schemas.request_id import current_request_id
 
+log = logging.getLogger("hookline.consumer")
+
+#: `look` is called every second; no loop that works is behind by so much.
+BLOCKED_S = 5.0
+
 Done = Callable[[RecordRun, Exception | None], None]
 
 
 class ExternalHandlers:
     """Runs external handlers; how many at once is for the caller to bound."""
 
-    def __init__(self, *, threads: int, tracing: ConsumerTracing, done: Done) -> None:
+    def __init__(
+        self, *, threads: int, timeout_s: float, tracing: ConsumerTracing, done: Done
+    ) -> None:
+        """`timeout_s`: an async handler that takes longer has failed, for now."""
+        self._timeout_s = timeout_s
         self._tracing = tracing
         self._done = done
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="hookline-handler")
@@ -30,6 +43,8 @@ class ExternalHandlers:
         self._tasks: set[asyncio.Task[None]] = set()
         self._running = 0
         self._counting = threading.Lock()
+        self._beat_s = time.monotonic()
+        self._told_s = 0.0
         self._thread = threading.Thread(
             target=self._loop.run_forever, name="hookline-handlers", daemon=True
         )
@@ -49,6 +64,31 @@ class ExternalHandlers:
     def idle(self) -> bool:
         """Whether no handler runs any more; a hint, read from another thread."""
         return self._running == 0 and not self._tasks
+
+    def look(self) -> bool:
+        """A chore: say so if a handler keeps the event loop from running. Nothing more to do."""
+        beat_s = self._beat_s
+        self._loop.call_soon_threadsafe(self._beat)
+        blocked_s = time.monotonic() - beat_s
+        if blocked_s < BLOCKED_S or beat_s == self._told_s:
+            return False
+        self._told_s = beat_s
+        frame = sys._current_frames().get(self._thread.ident or 0)
+        where = traceback.extract_stack(frame)[-1] if frame else None
+        log.warning(
+            "a handler blocks the event loop: all other async handlers wait; make it `def`, so "
+            "that it runs on a thread, or await what it does",
+            extra={
+                "data": {
+                    "blocked_s": round(blocked_s, 1),
+                    "at": f"{where.filename}:{where.lineno} in {where.name}" if where else "",
+                }
+            },
+        )
+        return False
+
+    def _beat(self) -> None:
+        self._beat_s = time.monotonic()
 
     def close(self) -> None:
         """Stop; what still runs is abandoned (it was never marked done, so it runs again)."""
@@ -72,7 +112,8 @@ class ExternalHandlers:
         record.started_ns = monotonic_ns()
         try:
             with self._tracing.process(record):
-                await record.function(event)
+                async with asyncio.timeout(self._timeout_s):
+                    await record.function(event)
         except BaseException as raised:
             error = as_failure(raised)
         record.handled_ns = monotonic_ns()

@@ -11,14 +11,14 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from consumer.stores import sqlite
+from consumer.stores.sqlite_commit import SqliteCommit
 from hookline.command import main
 from producer.publish.publisher import Acknowledged, KafkaPublisher
 
 
 def no_dedupe() -> None:
     """Take the dedupe insert out of the SQLite store."""
-    sqlite._SqliteCommit.remember = lambda *_: None  # type: ignore[method-assign]
+    SqliteCommit.remember = lambda *_: None  # type: ignore[method-assign]
 
 
 def early_answer() -> None:

@@ -1,0 +1,1 @@
+"""What was given up on: its way to the topic of dead letters."""

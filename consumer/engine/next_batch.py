@@ -1,0 +1,176 @@
+"""What the committer gets next: which runs, in what order, bounded, and when.
+
+Rule: one batch at a time is with the committer; what a failed one held comes again in the next.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Final
+
+from consumer.core.backoff import Backoff
+from consumer.core.lanes import Lanes, Work
+from consumer.engine.apply_runs import RecordRun
+from consumer.engine.group_commit import Batch
+from consumer.engine.ownership import Ownership
+from consumer.engine.parked_lanes import BEHIND, ParkedLanes
+from consumer.engine.record import Record
+from consumer.stores.contract import Partition
+
+log = logging.getLogger("hookline.consumer")
+
+_NO_ROOM_WAIT_S: Final = 1.0
+
+
+class NextBatch:
+    """Gathers batches on the dispatcher's thread. `clock` is monotonic, `wall_s` Unix time."""
+
+    def __init__(
+        self,
+        lanes: Lanes[Partition, Record],
+        parked: ParkedLanes,
+        ownership: Ownership,
+        *,
+        concurrency: int,
+        max_events: int,
+        scan_every_s: float,
+        backoff: Backoff,
+        clock: Callable[[], float],
+        wall_s: Callable[[], float],
+        draw: Callable[[], float],
+    ) -> None:
+        self._lanes = lanes
+        self._parked = parked
+        self._ownership = ownership
+        self._concurrency = concurrency
+        self._max_events = max_events
+        self._scan_every_s = scan_every_s
+        self._backoff = backoff
+        self._clock = clock
+        self._wall_s = wall_s
+        self._draw = draw
+        self._limit = max_events
+        self._busy = False
+        self._failures = 0
+        self._retry_s = 0.0
+        self._scan_at_s = 0.0
+        self._checks: list[RecordRun] = []
+        self._behind: list[RecordRun] = []
+        self._marks: list[RecordRun] = []
+        #: External runs from their look-up to their mark: they count against the concurrency.
+        self._external: set[RecordRun] = set()
+        #: When (Unix ms) the oldest event that is not done was put into Kafka, or parked.
+        self.oldest_ms: int | None = None
+
+    def when(self) -> list[float]:
+        """The times at which there may be something to do, though nothing happens until then."""
+        if self._busy:
+            return []
+        times = [self._retry_s] if self._failures else []
+        return [*times, self._scan_at_s] if len(self._ownership) else times
+
+    def mark(self, run: RecordRun) -> None:
+        """An external handler has succeeded."""
+        self._marks.append(run)
+
+    def left(self, run: RecordRun) -> None:
+        """An external run is over, one way or the other."""
+        self._external.discard(run)
+
+    def take(self) -> Batch | None:
+        """The next batch; None while the committer has one, or if there is nothing to do."""
+        self._take_external()
+        if self._busy or (self._failures and self._clock() < self._retry_s):
+            return None
+        self._parked.collect_due(self._ownership.draining.__contains__)
+        checks, self._checks = self._alive(self._checks)
+        marks, self._marks = self._alive(self._marks)
+        runs, self._behind = self._alive(self._behind)
+        for run in self._lanes.take(Work.TRANSACTION, self._limit, max_per_lane=self._limit):
+            self._add(run, runs)
+        loads, postponements = self._parked.take_requests()
+        partitions = {run.partition for group in (runs, checks, marks) for run in group}
+        partitions.update(load.run.partition for load in loads)
+        partitions.update(postponement.partition for postponement in postponements)
+        scan = len(self._ownership) > 0 and self._clock() >= self._scan_at_s
+        if scan:
+            self._scan_at_s = self._clock() + self._scan_every_s
+            partitions.update(self._ownership)
+            # Here, as it looks at every lane: every second or two is often enough.
+            self.oldest_ms = min((r.timestamp_ms for r in self._lanes.heads()), default=None)
+        if not partitions:
+            return None
+        self._busy = True
+        park_delay_s = self._parked.first_delay_s()
+        return Batch(
+            claims=self._ownership.claims(partitions),
+            watermarks=self._ownership.watermarks(partitions),
+            runs=runs,
+            checks=checks,
+            marks=marks,
+            loads=loads,
+            postponements=postponements,
+            scan=scan,
+            park_retry_at_ms=int((self._wall_s() + park_delay_s) * 1000),
+            park_delay_s=park_delay_s,
+        )
+
+    def failed(self, batch: Batch, error: Exception) -> None:
+        """Nothing of a batch was committed: all of it comes again, after a while."""
+        self._busy = False
+        self._failures += 1
+        delay_s = max(0.05, self._backoff.delay_s(self._failures, self._draw()))
+        self._retry_s = self._clock() + delay_s
+        # If one event's handler breaks the transaction, smaller batches corner it.
+        self._limit = max(1, self._limit // 2)
+        if self._failures == 1:
+            log.error(
+                "the store did not commit: events wait and are tried again",
+                extra={"data": {"error": type(error).__name__, "detail": str(error)}},
+            )
+        for run in batch.runs:
+            for record in run.items:
+                if record.park_reason == BEHIND:
+                    # Whether it must queue is decided anew.
+                    record.park_reason = ""
+            self._lanes.finish(run, 0)
+        self._checks = [*batch.checks, *self._checks]
+        self._marks = [*batch.marks, *self._marks]
+        self._parked.not_carried_out(batch.loads, batch.postponements)
+        if batch.scan:
+            self._scan_at_s = self._retry_s
+
+    def succeeded(self) -> None:
+        """A batch was committed."""
+        self._busy = False
+        if self._failures:
+            log.info("the store commits again", extra={"data": {"after": self._failures}})
+        self._failures = 0
+        self._limit = min(self._max_events, self._limit * 2)
+
+    def _take_external(self) -> None:
+        room = self._concurrency - len(self._external)
+        if room <= 0 or not self._lanes.ready(Work.EXTERNAL):
+            return
+        for run in self._lanes.take(Work.EXTERNAL, room):
+            if self._parked.must_queue(run):
+                self._add(run, self._behind)
+            else:
+                self._external.add(run)
+                self._checks.append(run)
+
+    def _add(self, run: RecordRun, runs: list[RecordRun]) -> None:
+        """Add a run to a batch; what must queue behind parked events is parked by that batch."""
+        must_queue = self._parked.must_queue(run)
+        if must_queue and not self._parked.queue(run, must_queue):
+            # The bound on what is parked: its lane waits, and in time the partition.
+            self._lanes.finish(run, 0, self._clock() + _NO_ROOM_WAIT_S)
+            return
+        runs.append(run)
+
+    def _alive(self, runs: list[RecordRun]) -> tuple[list[RecordRun], list[RecordRun]]:
+        """As many as a batch may hold, and the rest, without those of partitions given up."""
+        self._external.difference_update(run for run in runs if run.lane.dropped)
+        alive = [run for run in runs if not run.lane.dropped]
+        return alive[: self._limit], alive[self._limit :]

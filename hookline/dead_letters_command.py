@@ -1,0 +1,221 @@
+"""`hookline dead-letters`: what was given up on, and what to do with it."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+from rich.table import Table
+
+from consumer.stores.operations import Filter, Operations, StoredLetter
+from hookline.config_command import config_option
+from hookline.letter_filter import ago, filter_options, make_filter
+from hookline.stores import operations
+from schemas.codec import EVENT
+from schemas.errors import CodecError, ConfigurationError
+
+_PAGE: Final = 200
+_BAR_FROM: Final = 20
+
+
+@click.group("dead-letters")
+def command() -> None:
+    """See, redrive or discard what the consumer group gave up on."""
+
+
+@command.command("list")
+@config_option
+@filter_options
+@click.option("--limit", default=50, show_default=True, type=click.IntRange(1))
+@click.option("--json", "as_json", is_flag=True, help="A JSON object a line.")
+def list_(config: Path | None, limit: int, as_json: bool, **options: Any) -> None:
+    """List dead letters, the oldest first."""
+    wanted = make_filter(options)
+    with operations(config) as store:
+        total = store.count(wanted)
+        letters = store.letters(wanted, 0, limit)
+    if as_json:
+        for stored in letters:
+            click.echo(json.dumps(_summary(stored)))
+        return
+    if not letters:
+        click.echo("no dead letters" + ("" if wanted == Filter() else " of this kind"))
+        return
+    table = Table(box=None, header_style="dim")
+    for column in ("number", "died", "reason", "type", "resource", "attempts", "request id"):
+        table.add_column(column, overflow="fold")
+    for stored in letters:
+        letter = stored.letter
+        table.add_row(
+            str(stored.number),
+            ago(letter.died_at_us),
+            letter.reason,
+            stored.event_type or "-",
+            stored.resource_key or "-",
+            str(letter.attempts),
+            letter.request_id.hex() if letter.request_id else "-",
+        )
+    Console().print(table)
+    if total > len(letters):
+        click.echo(f"{len(letters)} of {total}; --limit shows more")
+
+
+@command.command("show")
+@config_option
+@click.argument("number", type=int)
+@click.option("--payload", is_flag=True, help="Print the payload too: it may hold personal data.")
+def show(config: Path | None, number: int, payload: bool) -> None:
+    """Show one dead letter: why it died, and where it came from."""
+    with operations(config) as store:
+        stored = store.letter(number)
+    if stored is None:
+        raise ConfigurationError(
+            f"there is no dead letter {number}: `hookline dead-letters list` shows their numbers"
+        )
+    table = Table(box=None, show_header=False)
+    for name, value in _summary(stored).items():
+        table.add_row(f"[dim]{name}[/]", str(value))
+    Console().print(table)
+    if payload:
+        click.echo(_payload(stored))
+
+
+@command.command("redrive")
+@config_option
+@filter_options
+@click.argument("numbers", nargs=-1, type=int)
+@click.option("--all", "everything", is_flag=True, help="With no filter and no number.")
+@click.option("--dry-run", is_flag=True, help="Say what would be done.")
+@click.option("--rate", type=click.FloatRange(0.01), help="At most so many a second.")
+def redrive(
+    config: Path | None,
+    numbers: tuple[int, ...],
+    everything: bool,
+    dry_run: bool,
+    rate: float | None,
+    **options: Any,
+) -> None:
+    """Handle dead letters again: they are parked and due now, so each key keeps its order.
+
+    The consumer that owns their partition takes them within consumer.parking.scan_ms.
+    """
+    wanted = make_filter(options)
+    with operations(config) as store:
+        chosen = _choose(store, wanted, numbers, everything, "redrive")
+        if dry_run:
+            _say(chosen, "would be redriven")
+            return
+        done = 0
+        for number in _paced([stored.number for stored in chosen], rate, "redriving"):
+            done += store.redrive([number], int(time.time() * 1000))
+    click.echo(f"{done} redriven; see `hookline parked list` and `hookline dead-letters list`")
+
+
+@command.command("discard")
+@config_option
+@filter_options
+@click.argument("numbers", nargs=-1, type=int)
+@click.option("--all", "everything", is_flag=True, help="With no filter and no number.")
+@click.option("--dry-run", is_flag=True, help="Say what would be done.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def discard(
+    config: Path | None,
+    numbers: tuple[int, ...],
+    everything: bool,
+    dry_run: bool,
+    yes: bool,
+    **options: Any,
+) -> None:
+    """Delete dead letters from the store for good (their topic keeps its copy for a while)."""
+    wanted = make_filter(options)
+    with operations(config) as store:
+        chosen = _choose(store, wanted, numbers, everything, "discard")
+        _say(chosen, "would be discarded" if dry_run else "to discard")
+        if dry_run or not chosen:
+            return
+        if not yes:
+            click.confirm("Discard them for good?", abort=True)
+        done = store.discard([stored.number for stored in chosen])
+    click.echo(f"{done} discarded")
+
+
+def _choose(
+    store: Operations, wanted: Filter, numbers: tuple[int, ...], everything: bool, verb: str
+) -> list[StoredLetter]:
+    """The letters meant, the oldest first. Nothing chosen is not everything chosen."""
+    if numbers:
+        found = {number: store.letter(number) for number in sorted(set(numbers))}
+        if missing := [str(number) for number, stored in found.items() if stored is None]:
+            raise ConfigurationError(f"there is no dead letter {', '.join(missing)}")
+        return [stored for stored in found.values() if stored is not None]
+    if wanted == Filter() and not everything:
+        raise ConfigurationError(
+            f"say which to {verb}: numbers, a filter such as --connection or --reason, or --all"
+        )
+    chosen: list[StoredLetter] = []
+    after = 0
+    while page := store.letters(wanted, after, _PAGE):
+        chosen.extend(page)
+        after = page[-1].number
+    return chosen
+
+
+def _say(chosen: list[StoredLetter], what: str) -> None:
+    click.echo(f"{len(chosen)} {what}")
+    for stored in chosen[:10]:
+        click.echo(
+            f"  {stored.number}  {stored.letter.reason}  {stored.event_type or '(not readable)'}  "
+            f"{stored.resource_key}"
+        )
+    if len(chosen) > 10:
+        click.echo(f"  … and {len(chosen) - 10} more")
+
+
+def _paced(numbers: list[int], rate: float | None, what: str) -> Iterator[int]:
+    console = Console(stderr=True)
+    columns = (f"[dim]{what}[/]", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    began_s = time.monotonic()
+    with Progress(*columns, console=console, disable=len(numbers) < _BAR_FROM) as progress:
+        bar = progress.add_task("", total=len(numbers))
+        for n, number in enumerate(numbers):
+            if rate is not None:
+                time.sleep(max(0.0, began_s + n / rate - time.monotonic()))
+            yield number
+            progress.advance(bar)
+
+
+def _summary(stored: StoredLetter) -> dict[str, Any]:
+    letter = stored.letter
+    died = datetime.fromtimestamp(letter.died_at_us / 1e6, UTC)
+    return {
+        "number": stored.number,
+        "died_at": died.isoformat(timespec="milliseconds"),
+        "reason": letter.reason,
+        "detail": letter.detail,
+        "attempts": letter.attempts,
+        "request_id": letter.request_id.hex() if letter.request_id else "",
+        "connection": letter.connection,
+        "event_type": stored.event_type,
+        "resource_key": stored.resource_key,
+        "topic": letter.topic,
+        "partition": letter.partition,
+        "offset": letter.offset,
+        "bytes": len(letter.value or b""),
+    }
+
+
+def _payload(stored: StoredLetter) -> str:
+    value = stored.letter.value or b""
+    try:
+        value = EVENT.decode(value).payload
+    except CodecError:
+        click.echo("(it could not be decoded; these are its bytes as they came)", err=True)
+        return value.hex()
+    return value.decode("utf-8", "backslashreplace")
