@@ -16,7 +16,7 @@ from rich.table import Table
 
 from consumer.stores.operations import Filter, Operations, StoredLetter
 from hookline.config_command import config_option
-from hookline.letter_filter import ago, filter_options, make_filter
+from hookline.letter_filter import ago, filter_options, lines, make_filter
 from hookline.stores import operations
 from schemas.codec import EVENT
 from schemas.errors import CodecError, ConfigurationError
@@ -48,21 +48,21 @@ def list_(config: Path | None, limit: int, as_json: bool, **options: Any) -> Non
     if not letters:
         click.echo("no dead letters" + ("" if wanted == Filter() else " of this kind"))
         return
-    table = Table(box=None, header_style="dim")
-    for column in ("number", "died", "reason", "type", "resource", "attempts", "request id"):
-        table.add_column(column, overflow="fold")
-    for stored in letters:
-        letter = stored.letter
-        table.add_row(
-            str(stored.number),
-            ago(letter.died_at_us),
-            letter.reason,
-            stored.event_type or "-",
-            stored.resource_key or "-",
-            str(letter.attempts),
-            letter.request_id.hex() if letter.request_id else "-",
-        )
-    Console().print(table)
+    lines(
+        ("number", "died", "reason", "attempts", "request id", "type", "resource"),
+        [
+            (
+                str(stored.number),
+                ago(stored.letter.died_at_us),
+                stored.letter.reason,
+                str(stored.letter.attempts),
+                stored.letter.request_id.hex() if stored.letter.request_id else "-",
+                stored.event_type or "-",
+                stored.resource_key or "-",
+            )
+            for stored in letters
+        ],
+    )
     if total > len(letters):
         click.echo(f"{len(letters)} of {total}; --limit shows more")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, TypeVar
 
@@ -73,3 +73,11 @@ def ago(unix_us: int) -> str:
         if seconds >= size:
             return f"{seconds // size}{unit} ago"
     return f"{seconds}s ago"
+
+
+def lines(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print rows under a header, a line each however long: for the eye, and for grep."""
+    widths = [max(len(row[at]) for row in (header, *rows)) for at in range(len(header))]
+    for number, row in enumerate((header, *rows)):
+        text = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        click.secho(text.rstrip(), dim=number == 0)

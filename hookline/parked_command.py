@@ -9,13 +9,11 @@ from pathlib import Path
 from typing import Any, Final
 
 import click
-from rich.console import Console
-from rich.table import Table
 
 from consumer.stores.contract import ParkedKey, Partition
 from consumer.stores.operations import Operations
 from hookline.config_command import config_option
-from hookline.letter_filter import ago
+from hookline.letter_filter import ago, lines
 from hookline.stores import operations
 from schemas.errors import ConfigurationError
 
@@ -45,21 +43,21 @@ def list_(config: Path | None, connection: str, limit: int, as_json: bool) -> No
     if not rows:
         click.echo("nothing is parked" + (f" of connection {connection}" if connection else ""))
         return
-    table = Table(box=None, header_style="dim")
-    for column in ("resource", "events", "since", "attempts", "next try", "first event", "reason"):
-        table.add_column(column, overflow="fold")
-    for row in rows:
-        wait_s = row["retry_at_ms"] / 1000 - time.time()
-        table.add_row(
-            row["key"],
-            str(row["events"]),
-            ago(row["since_ms"] * 1000),
-            str(row["attempts"]),
-            f"in {wait_s:.0f} s" if wait_s > 0 else "due",
-            row["event_type"],
-            row["reason"],
-        )
-    Console().print(table)
+    lines(
+        ("events", "since", "attempts", "next try", "reason", "first event", "resource"),
+        [
+            (
+                str(row["events"]),
+                ago(row["since_ms"] * 1000),
+                str(row["attempts"]),
+                _in(row["retry_at_ms"] / 1000 - time.time()),
+                row["reason"],
+                row["event_type"],
+                row["key"],
+            )
+            for row in rows
+        ],
+    )
     if more:
         click.echo(f"the first {len(rows)}; --limit shows more")
 
@@ -102,6 +100,10 @@ def _keys(store: Operations, connection: str) -> Iterator[ParkedKey]:
 
 def _place(key: ParkedKey) -> tuple[Partition, bytes]:
     return key.partition, key.key
+
+
+def _in(wait_s: float) -> str:
+    return f"in {wait_s:.0f} s" if wait_s > 0 else "due"
 
 
 def _text(key: bytes) -> str:

@@ -36,14 +36,15 @@ class _Lane(msgspec.Struct, Generic[P, T], eq=False):
     key: bytes
     waiting: deque[_Waiting[T]]
     in_flight: bool = False
-    delayed: bool = False
+    #: The ticket of its rest; 0 while it does not rest.
+    rest: int = 0
     #: In a ready queue; such an entry is skipped when the lane turns out not to be ready.
     queued: bool = False
     dropped: bool = False
 
     @property
     def idle(self) -> bool:
-        return not (self.in_flight or self.delayed or self.dropped)
+        return not (self.in_flight or self.rest or self.dropped)
 
 
 class Run(msgspec.Struct, Generic[P, T], eq=False):
@@ -130,13 +131,14 @@ class Lanes(Generic[P, T]):
     def hold(self, partition: P, key: bytes) -> Run[P, T] | None:
         """An empty run of a lane, so that nothing of it runs until `finish`; None if it is busy.
 
-        The lane is made if it is not there.
+        The lane is made if it is not there; the rest of one that rests is over.
         """
         lane = self._lanes.get((partition, key))
         if lane is None:
             lane = self._lanes[partition, key] = _Lane(partition, key, deque())
-        elif not lane.idle:
+        elif lane.in_flight:
             return None
+        lane.rest = 0
         lane.in_flight = True
         return Run(lane, [])
 
@@ -175,8 +177,8 @@ class Lanes(Generic[P, T]):
         elif retry_at is None:
             self._queue(lane)
         else:
-            lane.delayed = True
             self._ticket += 1
+            lane.rest = self._ticket
             heapq.heappush(self._delayed, (retry_at, self._ticket, lane))
         return True
 
@@ -187,9 +189,9 @@ class Lanes(Generic[P, T]):
     def wake(self, now: float) -> None:
         """Make ready the lanes whose `retry_at` has come."""
         while self._delayed and self._delayed[0][0] <= now:
-            _, _, lane = heapq.heappop(self._delayed)
-            if not lane.dropped:
-                lane.delayed = False
+            _, ticket, lane = heapq.heappop(self._delayed)
+            if lane.rest == ticket and not lane.dropped:
+                lane.rest = 0
                 self._queue(lane)
 
     def next_wake(self) -> float | None:

@@ -15,7 +15,7 @@ import msgspec
 from consumer.core.disposition import Outcome
 from consumer.core.lanes import Run
 from consumer.core.staleness import Applied, Stale, is_stale, newest
-from consumer.engine.record import Record, monotonic_ns
+from consumer.engine.record import BEHIND, Record, monotonic_ns
 from consumer.engine.tracing import ConsumerTracing
 from consumer.handlers.registration import Handler
 from consumer.stores.contract import GroupCommit, Letter, Partition
@@ -82,6 +82,10 @@ class Effects:
                 if outcome is not None:
                     self._done(record, outcome)
                     result.outcomes.append(outcome)
+                    if outcome is Outcome.PARKED:
+                        # Order: what is behind it in this run is parked behind it.
+                        for later in result.run.items[len(result.outcomes) :]:
+                            later.park_reason = later.park_reason or BEHIND
                 elif record.handler is not None and record.handler.batch_size:
                     self._apply_batch(record.handler, results[at:])
                 else:

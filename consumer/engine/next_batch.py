@@ -14,8 +14,8 @@ from consumer.core.lanes import Lanes, Work
 from consumer.engine.apply_runs import RecordRun
 from consumer.engine.group_commit import Batch
 from consumer.engine.ownership import Ownership
-from consumer.engine.parked_lanes import BEHIND, ParkedLanes
-from consumer.engine.record import Record
+from consumer.engine.parked_lanes import ParkedLanes
+from consumer.engine.record import BEHIND, Record
 from consumer.stores.contract import Partition
 
 log = logging.getLogger("hookline.consumer")

@@ -18,7 +18,7 @@ from consumer.core.parking import Parking
 from consumer.engine.apply_runs import RecordRun
 from consumer.engine.commands import ParkingLimits
 from consumer.engine.group_commit import Load, Postponement
-from consumer.engine.record import Record
+from consumer.engine.record import BEHIND, Record
 from consumer.stores.contract import Claim, ParkedKey, Partition
 
 log = logging.getLogger("hookline.consumer")
@@ -26,7 +26,6 @@ log = logging.getLogger("hookline.consumer")
 _KEYS_AT_ONCE: Final = 64
 _EVENTS_A_LOAD: Final = 100
 _BUSY_S: Final = 0.1
-BEHIND: Final = "behind"
 
 
 class ParkedLanes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import msgspec
 from opentelemetry.trace import SpanContext
@@ -17,6 +17,9 @@ from schemas.codec import EVENT
 from schemas.dead_letter import DeadLetter
 from schemas.errors import CodecError, Undecodable
 from schemas.event import Event
+
+#: Why an event is parked that has not failed itself.
+BEHIND: Final = "behind"
 
 
 class Message(Protocol):

@@ -3,131 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
-from uuid import uuid4
 
 import pytest
-from confluent_kafka import Consumer, Producer, TopicPartition
 
 from consumer.core.backoff import Backoff
 from consumer.core.disposition import Policy
 from consumer.engine.commands import Limits
-from consumer.engine.engine import ConsumerEngine, kafka_protocols
 from consumer.stores.contract import Partition
-from consumer.stores.sqlite import SqliteStore
 from hookline import Event, Handlers, PermanentError, RetryLater, Transaction
-from schemas import request_id as request_ids
 from schemas.codec import DEAD_LETTER, EVENT
-from tests.parts.kafka import KafkaBroker
+from tests.consumer.bench import Bench, inserting, until
 
 pytestmark = pytest.mark.kafka
-
-FAST = Backoff(initial_s=0.02, max_s=0.1, budget_s=30.0)
-
-
-class Bench:
-    """A topic, a store, and a consumer that can be started and stopped over them."""
-
-    def __init__(self, broker: KafkaBroker, folder: Path) -> None:
-        self.broker = broker
-        self.topic = broker.create_topic(f"events-{uuid4().hex}", 2)
-        self.group = f"group-{uuid4().hex}"
-        self.path = folder / "store.db"
-        self.engines: list[ConsumerEngine] = []
-        self._producer = Producer(
-            {"bootstrap.servers": broker.bootstrap_servers, "partitioner": "murmur2_random"}
-        )
-        SqliteStore(self.path, self.group).close()
-        with sqlite3.connect(self.path) as connection:
-            connection.execute("CREATE TABLE effects (n INTEGER PRIMARY KEY, id TEXT, key TEXT)")
-
-    def send(self, *ids: str, resource: str = "1", event_type: str = "hmac.order.paid") -> None:
-        for event_id in ids:
-            event = Event(
-                request_id=request_ids.make(time.time_ns() // 1_000_000, os.urandom(10)),
-                environment="test",
-                tenant="acme",
-                connection="shop",
-                provider="hmac",
-                event_id=event_id,
-                event_type=event_type,
-                resource_type="order",
-                resource_id=resource,
-                received_at_us=time.time_ns() // 1000,
-                payload=b"{}",
-            )
-            self.send_raw(EVENT.encode(event), event.resource_key.encode())
-        self._producer.flush()
-
-    def send_raw(self, value: bytes | None, key: bytes | None = None) -> None:
-        self._producer.produce(self.topic, value, key)
-
-    def start(
-        self,
-        handlers: Handlers,
-        *,
-        limits: Limits | None = None,
-        backoff: Backoff = FAST,
-        policy: Policy = Policy.BLOCK,
-    ) -> ConsumerEngine:
-        engine = ConsumerEngine(
-            topic=self.topic,
-            group=self.group,
-            protocols=kafka_protocols(self.broker.bootstrap_servers, self.group, {}),
-            store=SqliteStore(self.path, self.group),
-            handlers=handlers,
-            limits=limits,
-            backoff=backoff,
-            policy=policy,
-        )
-        self.engines.append(engine)
-        engine.start()
-        return engine
-
-    def stop(self) -> bool:
-        return self.engines.pop().stop()
-
-    def query(self, sql: str) -> list[tuple[object, ...]]:
-        with sqlite3.connect(self.path) as connection:
-            return connection.execute(sql).fetchall()
-
-    def effects(self) -> list[object]:
-        return [row[0] for row in self.query("SELECT id FROM effects ORDER BY n")]
-
-    def letters(self) -> list[object]:
-        return [row[0] for row in self.query("SELECT reason FROM hookline_dead_letters")]
-
-
-@pytest.fixture
-def bench(kafka: KafkaBroker, tmp_path: Path) -> Iterator[Bench]:
-    bench = Bench(kafka, tmp_path)
-    yield bench
-    while bench.engines:
-        bench.stop()
-
-
-def until(condition: Callable[[], bool], timeout_s: float = 30.0) -> None:
-    deadline_s = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline_s, "it did not come to pass in time"
-        time.sleep(0.02)
-
-
-def inserting() -> Handlers:
-    handlers = Handlers()
-
-    @handlers.on("hmac.order.*")
-    def insert(event: Event, tx: Transaction) -> None:
-        tx.execute(
-            "INSERT INTO effects (id, key) VALUES (?, ?)", (event.event_id, event.resource_id)
-        )
-
-    return handlers
 
 
 def test_each_event_has_one_effect_in_order_and_copies_have_none(bench: Bench) -> None:
@@ -145,10 +35,10 @@ def test_a_restart_begins_at_the_stores_progress_whatever_kafka_says(bench: Benc
     until(lambda: len(bench.effects()) == 50)
     assert bench.stop()
     positions = bench.query("SELECT partition, next_offset FROM hookline_progress")
-    committed = _committed(bench)
+    committed = bench.committed()
     assert {p: o for p, o in positions if o is not None} == committed
     # Kafka's own offset goes back to the start: the store must win.
-    _commit(bench, dict.fromkeys(committed, 0))
+    bench.commit(dict.fromkeys(committed, 0))
     with sqlite3.connect(bench.path) as connection:
         connection.execute("DELETE FROM hookline_seen")
     bench.send("after")
@@ -213,7 +103,7 @@ def test_poison_and_permanent_failures_become_dead_letters_and_the_rest_goes_on(
     kept = [DEAD_LETTER.decode(row[0]) for row in bench.query(  # type: ignore[arg-type]
         "SELECT letter FROM hookline_dead_letters ORDER BY number")]  # fmt: skip
     assert {letter.value for letter in kept} >= {b"not avro", None}
-    until(lambda: sum(_committed(bench).values()) == 8)
+    until(lambda: sum(bench.committed().values()) == 8)
 
 
 def test_a_spent_budget_skips_by_policy_and_the_lane_goes_on(bench: Bench) -> None:
@@ -253,7 +143,7 @@ def test_external_handlers_run_side_by_side_and_in_order_per_key(bench: Bench) -
             bench.send(f"{resource}{n}", resource=resource)
     bench.send("a0", resource="a")
     bench.start(handlers)
-    until(lambda: sum(_committed(bench).values()) == 41)
+    until(lambda: sum(bench.committed().values()) == 41)
     assert len(calls) == 40
     assert most >= 6
     for resource in "abcdefgh":
@@ -274,7 +164,7 @@ def test_an_external_failure_is_tried_again_and_a_permanent_one_is_buried(bench:
 
     bench.send("flaky", "never", "last")
     bench.start(handlers)
-    until(lambda: sum(_committed(bench).values()) == 3)
+    until(lambda: sum(bench.committed().values()) == 3)
     assert attempts == ["flaky", "flaky", "flaky", "never", "last"]
     assert bench.letters() == ["permanent"]
 
@@ -294,7 +184,7 @@ def test_stopping_lets_what_runs_end_and_commits_it(bench: Bench) -> None:
     assert entered.wait(20)
     assert bench.stop()
     assert bench.effects() == ["slow"]
-    assert sum(_committed(bench).values()) == 1
+    assert sum(bench.committed().values()) == 1
 
 
 def test_a_handler_that_never_ends_does_not_hold_up_the_stop(bench: Bench) -> None:
@@ -313,7 +203,7 @@ def test_a_handler_that_never_ends_does_not_hold_up_the_stop(bench: Bench) -> No
     assert not engine.stop()
     release.set()
     assert time.monotonic() - began_s < 10
-    assert sum(_committed(bench).values()) == 0
+    assert sum(bench.committed().values()) == 0
 
 
 def test_a_zombie_is_fenced_and_the_rightful_owner_claims_again(bench: Bench) -> None:
@@ -360,24 +250,3 @@ def _event() -> Event:
         received_at_us=1,
         payload=b"{}",
     )
-
-
-def _plain_consumer(bench: Bench) -> Consumer:
-    return Consumer({"bootstrap.servers": bench.broker.bootstrap_servers, "group.id": bench.group})
-
-
-def _committed(bench: Bench) -> dict[int, int]:
-    consumer = _plain_consumer(bench)
-    wanted = [TopicPartition(bench.topic, n) for n in range(2)]
-    found = consumer.committed(wanted, timeout=10)
-    consumer.close()
-    return {tp.partition: tp.offset for tp in found if tp.offset >= 0}
-
-
-def _commit(bench: Bench, offsets: dict[int, int]) -> None:
-    consumer = _plain_consumer(bench)
-    consumer.commit(
-        offsets=[TopicPartition(bench.topic, p, o) for p, o in offsets.items()],
-        asynchronous=False,
-    )
-    consumer.close()

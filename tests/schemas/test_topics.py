@@ -70,7 +70,9 @@ def test_the_largest_body_that_settings_allow_fits(kept_headers: dict[str, str])
 
 
 def test_settings_rename_topics_and_size_only_the_events_topic() -> None:
-    events, quarantine = TopicSettings(events="e", quarantine="q", partitions=7).resolved()
+    settings = TopicSettings(events="e", quarantine="q", dead_letters="d", partitions=7)
+    events, quarantine, dead_letters = settings.resolved()
     assert (events.name, events.partitions) == ("e", 7)
     assert (quarantine.name, quarantine.partitions) == ("q", topics.QUARANTINE.partitions)
+    assert (dead_letters.name, dead_letters.partitions) == ("d", topics.DEAD_LETTERS.partitions)
     assert events.written_by == topics.EVENTS.written_by
