@@ -17,11 +17,16 @@ from consumer.dead_letters.outbox import DeadLetterOutbox
 from consumer.engine.commands import Limits, ParkingLimits
 from consumer.engine.engine import ConsumerEngine, kafka_protocols
 from consumer.engine.housekeeping import Chore
+from consumer.handlers.registration import Handlers
+from credentials.resolver import Resolver
 from hookline.handler_loading import load_handlers
+from hookline.handler_settings import register
 from hookline.health_server import HealthServer
 from hookline.process import set_up
 from hookline.settings import Settings, load
+from hookline.settings_model import ConsumerSettings
 from hookline.stores import open_store
+from schemas.errors import ConfigurationError
 
 log = logging.getLogger("hookline.consumer")
 
@@ -43,7 +48,7 @@ def run(settings: Settings) -> int:
     process = set_up("hookline-consumer", settings, os.environ)
     telemetry = process.telemetry
     consumer = settings.consumer
-    handlers = load_handlers(consumer.handlers)
+    handlers = handlers_of(consumer, process.resolver)
     store = open_store(consumer, process.resolver)
     properties = settings.kafka.resolved_properties(process.resolver)
     outbox = DeadLetterOutbox(
@@ -111,3 +116,21 @@ def run(settings: Settings) -> int:
         return 1
     log.info("consumer stopped", extra={"data": {"clean": clean}})
     return 0 if clean else 1
+
+
+def handlers_of(settings: ConsumerSettings, resolver: Resolver) -> Handlers:
+    """The user's handlers, and those that need no code."""
+    handlers = Handlers() if settings.handlers is None else load_handlers(settings.handlers)
+    register(
+        handlers,
+        forward_to=settings.forward,
+        upsert_into=settings.upsert,
+        resolver=resolver,
+        store_url=settings.store,
+    )
+    if not len(handlers):
+        raise ConfigurationError(
+            "consumer: there is nothing to do with events: write handlers: module:name, or "
+            "forward, or upsert (see docs/handlers.md)"
+        )
+    return handlers

@@ -20,7 +20,9 @@ _PREFIX: Final = "HOOKLINE_"
 #: HOOKLINE_… variables that are no overrides.
 _RESERVED: Final = frozenset({"HOOKLINE_CONFIG", "HOOKLINE_PARTS", "HOOKLINE_REQUIRE_PARTS"})
 _DEFAULT: Final = Path("hookline.yaml")
-_SECRET_PLACES: Final = frozenset({"secrets", "ref", "store", "store_password", *SECRET_PROPERTIES})
+_SECRET_PLACES: Final = frozenset(
+    {"secrets", "ref", "store", "store_password", "url", "proxy", "bearer", *SECRET_PROPERTIES}
+)
 
 Location = tuple[str | int, ...]
 

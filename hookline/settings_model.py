@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_vali
 
 from credentials.reference import parse_reference
 from credentials.resolver import Resolver
+from hookline.handler_settings import ForwardSettings, UpsertSettings
 from schemas.connection import Connection, ConnectionState, SecretReference
 from schemas.errors import SecretError
 from schemas.topics import DEAD_LETTERS, EVENTS, QUARANTINE, Topic
@@ -197,10 +198,10 @@ class ConsumerSettings(_Model):
     """One consumer group."""
 
     group: str = Field("hookline", pattern=r"^[A-Za-z0-9._-]{1,249}$")
-    handlers: str = Field(
-        "examples.orders:handlers",
+    handlers: str | None = Field(
+        None,
         pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$",
-        description="module:name of your Handlers.",
+        description="module:name of your Handlers; needless with `forward` or `upsert`.",
     )
     store: str = Field(
         "sqlite:///state/hookline.db",
@@ -235,6 +236,8 @@ class ConsumerSettings(_Model):
         description="How long an id is remembered; longer than a topic keeps events, or a "
         "provider sends one again.",
     )
+    forward: list[ForwardSettings] = Field([], description="Targets that events are posted to.")
+    upsert: list[UpsertSettings] = Field([], description="Tables that are kept from a mapping.")
     retry: RetrySettings = RetrySettings()
     parking: ParkingSettings = ParkingSettings()
 

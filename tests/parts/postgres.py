@@ -57,6 +57,12 @@ class PostgresServer:
         """The connection URL of its database."""
         return f"postgresql://hookline@127.0.0.1:{self.port}/postgres"
 
+    @property
+    def pid(self) -> int:
+        """The server's own process id; its backends are children of it."""
+        assert self._process is not None
+        return self._process.pid
+
     def __enter__(self) -> PostgresServer:
         self.start()
         return self
@@ -84,10 +90,10 @@ class PostgresServer:
         if self._process:
             self._process.stop()
 
-    def query(self, sql: str) -> str:
-        """What psql prints for a statement, without decoration."""
+    def query(self, sql: str, url: str = "") -> str:
+        """What psql prints for a statement, without decoration; `url`: another database."""
         done = subprocess.run(
-            [self._bin / "psql", self.dsn, "-XAtqc", sql],
+            [self._bin / "psql", url or self.dsn, "-XAtqc", sql],
             check=True, capture_output=True, text=True, cwd=self._folder,
         )  # fmt: skip
         return done.stdout.strip()

@@ -9,9 +9,13 @@ import pytest
 
 from consumer.stores.contract import Store
 from tests.stores.harness import Harness, SqliteHarness
+from tests.stores.harness_postgres import PostgresHarness
+from tests.stores.harness_redis import RedisHarness
 
 HARNESSES: dict[str, Callable[[pytest.FixtureRequest, Path], Harness]] = {
     "sqlite": lambda _request, folder: SqliteHarness(folder),
+    "postgres": lambda request, _folder: PostgresHarness(request.getfixturevalue("postgres")),
+    "redis": lambda request, _folder: RedisHarness(request.getfixturevalue("redis")),
 }
 _MARKS = {"postgres": [pytest.mark.postgres], "redis": [pytest.mark.redis]}
 
