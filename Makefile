@@ -34,8 +34,8 @@ check: .venv/ready  ## Lint, format, types, and the direction of imports.
 bench: .venv/ready  ## Measure, beside rivals on the same cores and broker (BENCH_ARGS).
 	@$(BIN)/python -m benchmarks $(BENCH_ARGS)
 
-chaos: .venv/ready  ## Kill gateway and consumer under load and check the promises (CHAOS_ARGS).
-	@$(BIN)/python -m tests.chaos $(CHAOS_ARGS)
+chaos: .venv/ready  ## Kill what runs under load and check the promises (CHAOS_ARGS="consumers --help").
+	@$(BIN)/python -m tests.chaos $(or $(CHAOS_ARGS),webhooks)
 
 parts: .venv/ready  ## Fetch and check the real parts that tests use.
 	@$(BIN)/python -m tests.parts

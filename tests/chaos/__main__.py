@@ -7,12 +7,18 @@ import sys
 
 import click
 
+from tests.chaos.consumers import ConsumerPlan, run_consumers
 from tests.chaos.run import Plan, run
 from tests.chaos.sabotage import SABOTAGES
 from tests.parts.kafka import KafkaBroker
 
 
-@click.command()
+@click.group()
+def chaos() -> None:
+    """Break Hookline under load and judge from outside."""
+
+
+@chaos.command("webhooks")
 @click.option("--webhooks", default=20_000, show_default=True)
 @click.option("--connections", default=64, show_default=True)
 @click.option("--kills", default=3, show_default=True, help="Of the gateway, and of the consumer.")
@@ -51,4 +57,36 @@ def main(
     sys.exit(0 if good else 1)
 
 
-main()
+@chaos.command("consumers")
+@click.option("--store", type=click.Choice(["sqlite", "postgres", "redis"]), default="postgres")
+@click.option("--events", default=100_000, show_default=True)
+@click.option("--replicas", default=3, show_default=True, help="Always 1 with SQLite.")
+@click.option("--rate", default=1_500.0, show_default=True, help="Events a second.")
+@click.option("--kill-every", default=4.0, show_default=True, help="Seconds; 0: never.")
+@click.option("--scale", is_flag=True, help="1 → replicas → 1 under load; nothing is killed.")
+@click.option("--seed", default=1, show_default=True)
+def consumers(
+    store: str, events: int, replicas: int, rate: float, kill_every: float, scale: bool, seed: int
+) -> None:
+    """Kill replicas, the broker and the store while events are applied."""
+    plan = ConsumerPlan(
+        store=store,
+        events=events,
+        replicas=1 if store == "sqlite" else replicas,
+        rate=rate,
+        kill_every_s=0.0 if scale else kill_every,
+        scale=scale,
+        seed=seed,
+    )
+    with KafkaBroker() as broker:
+        outcome = run_consumers(broker, plan, click.echo)
+    click.echo(
+        f"{store}: all done {outcome.took_s:.1f} s after the start, {outcome.parked} times a key "
+        f"was parked, {outcome.fenced} times a replica was fenced"
+    )
+    click.echo(f"longest stall of a partition {outcome.stall_ms} ms ({outcome.stalled})")
+    click.echo(outcome.verdict)
+    sys.exit(0 if outcome.verdict.holds else 1)
+
+
+chaos()

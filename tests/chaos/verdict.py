@@ -18,6 +18,8 @@ class Log(msgspec.Struct, frozen=True):
 
     order: dict[str, list[str]]
     records: int
+    #: The partition of each key.
+    partitions: dict[str, int] = {}
 
     @property
     def ids(self) -> set[str]:
@@ -57,6 +59,7 @@ def read_log(bootstrap_servers: str, topic: str) -> Log:
     ends = {p: consumer.get_watermark_offsets(TopicPartition(topic, p), 20)[1] for p in partitions}
     consumer.assign([TopicPartition(topic, p, 0) for p in partitions])
     order: defaultdict[str, list[str]] = defaultdict(list)
+    of_key: dict[str, int] = {}
     seen: set[str] = set()
     records = 0
     left = {p for p, end in ends.items() if end > 0}
@@ -65,13 +68,14 @@ def read_log(bootstrap_servers: str, topic: str) -> Log:
             assert message.error() is None, message.error()
             records += 1
             event = EVENT.decode(message.value())
+            of_key[event.resource_key] = message.partition()
             if event.event_id not in seen:
                 seen.add(event.event_id)
                 order[event.resource_key].append(event.event_id)
             if message.offset() + 1 >= ends[message.partition()]:
                 left.discard(message.partition())
     consumer.close()
-    return Log(dict(order), records)
+    return Log(dict(order), records, of_key)
 
 
 def read_effects(store: Path) -> list[tuple[str, str]]:
