@@ -22,7 +22,7 @@ from credentials.resolver import Resolver
 from hookline.handler_loading import load_handlers
 from hookline.handler_settings import register
 from hookline.health_server import HealthServer
-from hookline.process import set_up
+from hookline.process import set_up, tune
 from hookline.settings import Settings, load
 from hookline.settings_model import ConsumerSettings
 from hookline.stores import open_store
@@ -102,6 +102,7 @@ def run(settings: Settings) -> int:
     with HealthServer(
         host, int(port), live=engine.live, ready=engine.ready, metrics=telemetry.metrics_text
     ):
+        tune()
         engine.start()
         log.info(
             "consumer started",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections.abc import Mapping
 
@@ -43,3 +44,16 @@ def set_up(name: str, settings: Settings, environ: Mapping[str, str]) -> Process
         ).install(),
         resolver_for(environ, redactor),
     )
+
+
+def tune() -> None:
+    """Settings of the interpreter for a process that handles events; call it once all is wired.
+
+    Measured on the consumer: the collector cost 10 of 54 µs an event, as it looked at everything
+    again and again for cycles that do not come about; and threads that take turns every 5 ms cost
+    as much again.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 50)
+    sys.setswitchinterval(0.01)

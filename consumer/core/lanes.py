@@ -70,7 +70,8 @@ class Lanes(Generic[P, T]):
     def __init__(self, *, max_events: int, max_bytes: int) -> None:
         self._max_events = max_events
         self._max_bytes = max_bytes
-        self._lanes: dict[tuple[P, bytes], _Lane[P, T]] = {}
+        self._lanes: dict[P, dict[bytes, _Lane[P, T]]] = {}
+        self._count = 0
         self._ready: dict[Work, deque[_Lane[P, T]]] = {work: deque() for work in Work}
         self._delayed: list[tuple[float, int, _Lane[P, T]]] = []
         self._ticket = 0
@@ -78,7 +79,7 @@ class Lanes(Generic[P, T]):
         self.bytes = 0
 
     def __len__(self) -> int:
-        return len(self._lanes)
+        return self._count
 
     @property
     def full(self) -> bool:
@@ -88,13 +89,14 @@ class Lanes(Generic[P, T]):
     @property
     def partitions(self) -> set[P]:
         """The partitions that have an event waiting or in flight."""
-        return {partition for partition, _ in self._lanes}
+        return {partition for partition, lanes in self._lanes.items() if lanes}
 
     def add(self, partition: P, key: bytes, item: T, size_bytes: int, work: Work) -> None:
         """Put an event at the end of its lane."""
-        lane = self._lanes.get((partition, key))
+        lanes = self._lanes.get(partition)
+        lane = lanes.get(key) if lanes is not None else None
         if lane is None:
-            lane = self._lanes[partition, key] = _Lane(partition, key, deque())
+            lane = self._make(partition, key)
         lane.waiting.append(_Waiting(item, size_bytes, work))
         self.events += 1
         self.bytes += size_bytes
@@ -133,9 +135,9 @@ class Lanes(Generic[P, T]):
 
         The lane is made if it is not there; the rest of one that rests is over.
         """
-        lane = self._lanes.get((partition, key))
+        lane = self._lanes.get(partition, {}).get(key)
         if lane is None:
-            lane = self._lanes[partition, key] = _Lane(partition, key, deque())
+            lane = self._make(partition, key)
         elif lane.in_flight:
             return None
         lane.rest = 0
@@ -172,7 +174,8 @@ class Lanes(Generic[P, T]):
             self.events += 1
             self.bytes += size_bytes
         if not lane.waiting:
-            del self._lanes[lane.partition, lane.key]
+            del self._lanes[lane.partition][lane.key]
+            self._count -= 1
             lane.dropped = True
         elif retry_at is None:
             self._queue(lane)
@@ -209,7 +212,10 @@ class Lanes(Generic[P, T]):
 
     def heads(self) -> Iterator[T]:
         """The first event of every lane."""
-        return (lane.waiting[0].item for lane in self._lanes.values() if lane.waiting)
+        for lanes in self._lanes.values():
+            for lane in lanes.values():
+                if lane.waiting:
+                    yield lane.waiting[0].item
 
     def drop(self, partition: P) -> int:
         """Forget a partition's lanes, in flight or not; how many events that were."""
@@ -233,11 +239,18 @@ class Lanes(Generic[P, T]):
             self._ready[lane.waiting[0].work].append(lane)
 
     def _of(self, partition: P) -> list[_Lane[P, T]]:
-        return [lane for lane in self._lanes.values() if lane.partition == partition]
+        return list(self._lanes.get(partition, {}).values())
+
+    def _make(self, partition: P, key: bytes) -> _Lane[P, T]:
+        lane: _Lane[P, T] = _Lane(partition, key, deque())
+        self._lanes.setdefault(partition, {})[key] = lane
+        self._count += 1
+        return lane
 
     def _remove(self, lane: _Lane[P, T]) -> int:
         lane.dropped = True
-        del self._lanes[lane.partition, lane.key]
+        del self._lanes[lane.partition][lane.key]
+        self._count -= 1
         self.events -= len(lane.waiting)
         self.bytes -= sum(waiting.size_bytes for waiting in lane.waiting)
         return len(lane.waiting)

@@ -80,6 +80,13 @@ class Parking(Generic[P]):
             state.attempts = attempts
             self._schedule(partition, key, state, due)
 
+    def recount(self, partition: P, key: bytes, events: int) -> None:
+        """How many events of a key in hand there are, as its load has shown."""
+        state = self._keys.get(partition, {}).get(key)
+        if state is not None:
+            self._events[partition] += events - state.events
+            state.events = events
+
     def added(self, partition: P, key: bytes, events: int, due: float) -> None:
         """Events were parked; a key that had none is due at `due`."""
         keys = self._keys.setdefault(partition, {})

@@ -6,8 +6,8 @@ so memory follows the number of gaps (events in flight), not the number of event
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from collections.abc import Iterable
+from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
 
 
 class Watermark:
@@ -64,10 +64,21 @@ class Watermark:
         if offset >= self._low:
             self._mark(offset, offset + 1)
 
-    def complete_all(self, offsets: Iterable[int]) -> int:
-        """Complete each, in ascending order where most extend the watermark; the new position."""
-        for offset in sorted(offsets):
-            self.complete(offset)
+    def complete_all(self, offsets: Sequence[int]) -> int:
+        """Complete delivered offsets, given in ascending order; the new position."""
+        if not offsets:
+            return self._low
+        if offsets[-1] >= self._high:
+            raise ValueError(f"offset {offsets[-1]} was never delivered (high is {self._high})")
+        start = end = offsets[0]
+        for offset in offsets:
+            # Neighbours are marked together: a batch is a few ranges, whatever its size.
+            if offset == end:
+                end += 1
+            elif offset > end:
+                self._mark(start, end)
+                start, end = offset, offset + 1
+        self._mark(start, end)
         return self._low
 
     def copy(self) -> Watermark:
@@ -79,25 +90,18 @@ class Watermark:
         return twin
 
     def _mark(self, start: int, end: int) -> None:
+        """Note [start, end) as done, whatever of it was done before."""
         starts, ends = self._starts, self._ends
-        if start == self._low:
-            self._low = end
-            if starts and starts[0] == end:
-                self._low = ends[0]
+        if start <= self._low:
+            self._low = max(self._low, end)
+            while starts and starts[0] <= self._low:
+                self._low = max(self._low, ends[0])
                 del starts[0], ends[0]
             return
-        at = bisect_right(starts, start)
-        if at and ends[at - 1] >= end:
-            return
-        joins_left = at > 0 and ends[at - 1] == start
-        joins_right = at < len(starts) and starts[at] == end
-        if joins_left and joins_right:
-            ends[at - 1] = ends[at]
-            del starts[at], ends[at]
-        elif joins_left:
-            ends[at - 1] = end
-        elif joins_right:
-            starts[at] = start
-        else:
-            starts.insert(at, start)
-            ends.insert(at, end)
+        # All ranges that overlap or touch it become one with it.
+        first = bisect_left(ends, start)
+        last = bisect_right(starts, end)
+        if first < last:
+            start, end = min(start, starts[first]), max(end, ends[last - 1])
+        starts[first:last] = [start]
+        ends[first:last] = [end]

@@ -32,19 +32,13 @@ class RunResult(msgspec.Struct):
     outcomes: list[Outcome]
     error: Exception | None = None
 
-    @property
-    def ended(self) -> bool:
-        """Whether nothing more of it is to be done now."""
-        return self.error is not None or len(self.outcomes) == len(self.run.items)
-
-    @property
-    def next(self) -> Record:
-        """The first event that is not done."""
-        return self.run.items[len(self.outcomes)]
-
 
 class Effects:
-    """Applies runs in one open transaction."""
+    """Applies runs in one open transaction.
+
+    Events for a batch handler are gathered over several runs and given the outcome `applied` in
+    advance; when their call fails, that is taken back and each is handled by itself.
+    """
 
     def __init__(
         self,
@@ -61,6 +55,10 @@ class Effects:
         self._tracing = tracing
         self._loop = loop
         self._singly: set[str] = set()
+        self._gathered: list[Record] = []
+        self._gathered_ids: set[bytes] = set()
+        #: The runs of what is gathered, and how many outcomes each had before.
+        self._gathered_of: list[tuple[RunResult, int]] = []
         #: Ids that are done once this commits, in order.
         self.done_ids: dict[bytes, None] = {}
         #: What is applied to resources once this commits.
@@ -70,27 +68,114 @@ class Effects:
         self.unparks: list[tuple[Partition, bytes, int]] = []
 
     def apply(self, runs: Sequence[RecordRun]) -> list[RunResult]:
-        """Apply runs in turn; batch handlers take events of several runs at once."""
+        """Apply runs in turn."""
         results = [RunResult(run, []) for run in runs]
-        for at, result in enumerate(results):
-            while not result.ended:
-                record = result.next
-                if record.problem is not None and record.letter is None:
-                    result.error = record.problem
-                    break
-                outcome = self._without_handler(record)
-                if outcome is not None:
-                    self._done(record, outcome)
-                    result.outcomes.append(outcome)
-                    if outcome is Outcome.PARKED:
-                        # Order: what is behind it in this run is parked behind it.
-                        for later in result.run.items[len(result.outcomes) :]:
-                            later.park_reason = later.park_reason or BEHIND
-                elif record.handler is not None and record.handler.batch_size:
-                    self._apply_batch(record.handler, results[at:])
-                else:
-                    self._apply_one(result, record)
+        for result in results:
+            self._apply_run(result)
+        self._call_gathered()
         return results
+
+    def _apply_run(self, result: RunResult) -> None:
+        items, outcomes = result.run.items, result.outcomes
+        while result.error is None and len(outcomes) < len(items):
+            record = items[len(outcomes)]
+            handler = record.handler
+            if (
+                handler is not None
+                and handler.batch_size
+                and not record.parked_at_ms
+                and not record.park_reason
+                and record.letter is None
+                and handler.pattern not in self._singly
+            ):
+                self._gather(result, record, handler)
+            elif self._gathered_of and self._gathered_of[-1][0] is result:
+                # Order: what is gathered of this run comes first, and may stop it.
+                self._call_gathered()
+            else:
+                self._apply_record(result, record)
+
+    def _gather(self, result: RunResult, record: Record, handler: Handler) -> None:
+        dedupe_id, gathered = record.dedupe_id, self._gathered
+        if dedupe_id in self._seen or dedupe_id in self.done_ids or dedupe_id in self._gathered_ids:
+            result.outcomes.append(Outcome.DUPLICATE)
+            return
+        of = self._gathered_of
+        mine = bool(of) and of[-1][0] is result
+        if gathered and (
+            gathered[0].handler is not handler
+            or len(gathered) >= handler.batch_size
+            # Whether it is stale depends on those before it.
+            or (mine and record.resource_id)
+        ):
+            self._call_gathered()
+            return
+        if record.resource_id and handler.stale is Stale.SKIP and self.stale(record):
+            self._done(record, Outcome.STALE)
+            result.outcomes.append(Outcome.STALE)
+            return
+        if not mine:
+            of.append((result, len(result.outcomes)))
+        gathered.append(record)
+        self._gathered_ids.add(dedupe_id)
+        result.outcomes.append(Outcome.APPLIED)
+
+    def _call_gathered(self) -> None:
+        records, results = self._gathered, self._gathered_of
+        if not records:
+            return
+        self._gathered, self._gathered_of = [], []
+        self._gathered_ids.clear()
+        handler = records[0].handler
+        assert handler is not None
+        error = self._call(handler.function, [r.event for r in records], handler, records)
+        if error is None:
+            for record in records:
+                self.done_ids[record.dedupe_id] = None
+                if record.resource_id:
+                    self.note_applied(record)
+            return
+        for result, before in results:
+            del result.outcomes[before:]
+        if len(records) == 1:
+            results[0][0].error = error
+            return
+        # One of them is at fault: lists of one find out which.
+        self._singly.add(handler.pattern)
+        for result, _ in results:
+            self._apply_run(result)
+
+    def _apply_record(self, result: RunResult, record: Record) -> None:
+        if record.problem is not None and record.letter is None:
+            result.error = record.problem
+            return
+        outcome = self._without_handler(record)
+        if outcome is None:
+            outcome = self._handle(result, record)
+            if outcome is None:
+                # The later events of the lane wait: order.
+                return
+        self._done(record, outcome)
+        result.outcomes.append(outcome)
+        if outcome is Outcome.PARKED:
+            # Order: what is behind it in this run is parked behind it.
+            for later in result.run.items[len(result.outcomes) :]:
+                later.park_reason = later.park_reason or BEHIND
+
+    def _handle(self, result: RunResult, record: Record) -> Outcome | None:
+        handler, event = record.handler, record.event
+        assert handler is not None
+        assert event is not None
+        record.refetch = handler.stale is Stale.REFETCH and self.stale(record)
+        token = current_request_id.set(event.request_id)
+        argument = [event] if handler.batch_size else event
+        try:
+            result.error = self._call(record.function, argument, handler, [record])
+        finally:
+            current_request_id.reset(token)
+        if result.error is not None:
+            return None
+        return Outcome.REFETCHED if record.refetch else Outcome.APPLIED
 
     def mark(self, record: Record) -> Outcome:
         """An external handler has succeeded."""
@@ -161,67 +246,6 @@ class Effects:
         if record.handler.stale is Stale.SKIP and self.stale(record):
             return Outcome.STALE
         return None
-
-    def _apply_one(self, result: RunResult, record: Record) -> None:
-        handler, event = record.handler, record.event
-        assert handler is not None
-        assert event is not None
-        record.refetch = handler.stale is Stale.REFETCH and self.stale(record)
-        token = current_request_id.set(event.request_id)
-        try:
-            error = self._call(record.function, event, handler, [record])
-        finally:
-            current_request_id.reset(token)
-        if error is not None:
-            # The later events of the lane wait: order.
-            result.error = error
-            return
-        outcome = Outcome.REFETCHED if record.refetch else Outcome.APPLIED
-        self._done(record, outcome)
-        result.outcomes.append(outcome)
-
-    def _apply_batch(self, handler: Handler, results: Sequence[RunResult]) -> None:
-        """One call for the events at the front of the first run, and of others behind it."""
-        limit = 1 if handler.pattern in self._singly else handler.batch_size
-        gathered: list[tuple[RunResult, list[Record]]] = []
-        ids: set[bytes] = set()
-        resources: set[bytes] = set()
-        for result in results:
-            if limit <= 0:
-                break
-            taken: list[Record] = []
-            if not result.ended:
-                for record in result.run.items[len(result.outcomes) :]:
-                    # Whatever needs another look, or depends on what is in the list, ends it:
-                    # it is looked at again once the list is done.
-                    if (
-                        len(taken) >= limit
-                        or record.handler is not handler
-                        or record.problem is not None
-                        or record.dedupe_id in ids
-                        or (record.resource_id and record.resource_id in resources)
-                        or self._without_handler(record) is not None
-                    ):
-                        break
-                    taken.append(record)
-                    ids.add(record.dedupe_id)
-                    if record.resource_id:
-                        resources.add(record.resource_id)
-            if taken:
-                gathered.append((result, taken))
-                limit -= len(taken)
-        records = [record for _, taken in gathered for record in taken]
-        error = self._call(handler.function, [r.event for r in records], handler, records)
-        if error is None:
-            for result, taken in gathered:
-                for record in taken:
-                    self._done(record, Outcome.APPLIED)
-                    result.outcomes.append(Outcome.APPLIED)
-        elif len(records) == 1:
-            gathered[0][0].error = error
-        else:
-            # One of them is at fault: lists of one find out which.
-            self._singly.add(handler.pattern)
 
     def _call(
         self,

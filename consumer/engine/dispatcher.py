@@ -16,7 +16,7 @@ from queue import Empty, SimpleQueue
 from consumer.core.backoff import Backoff
 from consumer.core.disposition import Action, Outcome
 from consumer.core.lanes import Lanes
-from consumer.engine.apply_runs import RecordRun, RunResult
+from consumer.engine.apply_runs import RecordRun
 from consumer.engine.commands import (
     Assigned,
     Command,
@@ -186,15 +186,23 @@ class Dispatcher:
 
     def _take_in(self, polled: Polled) -> None:
         parent_of = self._tracing.parent_of if self._tracing.enabled else None
+        # Once per message: what is looked up here, or made anew, is most of what a message costs.
+        deliver, add, handlers = self.ownership.deliver, self._lanes.add, self._handlers
+        polled_ns, now_ms = polled.polled_ns, polled.now_ms
+        partition = Partition("", -1)
         for message in polled.messages:
-            partition = Partition(message.topic(), message.partition())
-            fresh = self.ownership.deliver(partition, message.offset())
+            number = message.partition()
+            # One topic is subscribed to; a poll gives runs of a partition.
+            if number != partition.number:
+                partition = Partition(message.topic(), number)
+            offset = message.offset()
+            fresh = deliver(partition, offset)
             if fresh is None:
                 self._lanes.drop(partition)
             elif not fresh:
                 continue
-            record = read(message, self._handlers, polled.polled_ns, polled.now_ms, parent_of)
-            self._lanes.add(partition, record.key, record, record.size_bytes, record.work)
+            record = read(message, partition, offset, handlers, polled_ns, now_ms, parent_of)
+            add(partition, record.key, record, record.size_bytes, record.work)
 
     def hand_out(self) -> None:
         """Give the committer its next batch, if it has none and there is something to do."""
@@ -203,21 +211,33 @@ class Dispatcher:
             self._batches.put(batch)
 
     def _batch_committed(self, result: BatchResult) -> None:
-        self._next.succeeded()
+        self._next.succeeded(result.batch)
         for partition, owner in result.fenced.items():
             if self.ownership.lost(result.batch.claims, partition, owner):
                 self._forget(partition)
-        for run in result.batch.checks:
+        for run in (*result.batch.checks, *result.batch.marks):
             if run.partition in result.fenced:
                 self._next.left(run)
-        outcomes: Counter[Outcome] = Counter()
+        self.ownership.complete(result.batch.claims, result.offsets)
+        ended: list[Outcome] = []
         records: list[Record] = []
         for run_result in result.runs:
-            self._run_ended(run_result, result.batch.park_delay_s)
-            outcomes.update(run_result.outcomes)
-            records.extend(run_result.run.items[: len(run_result.outcomes)])
+            run, outcomes = run_result.run, run_result.outcomes
+            if result.parking and not run.lane.dropped:
+                self._parked.ended(run, outcomes, result.batch.park_delay_s)
+            if run_result.error is None:
+                self._lanes.finish(run, len(outcomes))
+            else:
+                self._failed(run, len(outcomes), run_result.error)
+            ended += outcomes
+            items = run.items
+            records += items if len(outcomes) == len(items) else items[: len(outcomes)]
         for run, outcome in result.settled:
-            self._finished(run, outcome, outcomes, records)
+            self._next.left(run)
+            if self._lanes.finish(run, 1):
+                self._parked.ended(run, [outcome], 0.0)
+                ended.append(outcome)
+                records += run.items
         for run in result.new:
             if run.lane.dropped or run.partition in self.ownership.draining:
                 self._next.left(run)
@@ -230,8 +250,10 @@ class Dispatcher:
             if key.partition in self.ownership:
                 self._parked.learn(key)
         self.ownership.advanced(result.positions)
-        if outcomes:
-            self._metrics.committed(outcomes, records, (result.ended_ns - result.began_ns) / 1e9)
+        if ended:
+            self._metrics.committed(
+                Counter(ended), records, (result.ended_ns - result.began_ns) / 1e9
+            )
             self._tracing.committed(records, result.commit_began_ns, result.ended_ns)
             if log.isEnabledFor(logging.DEBUG):
                 log_each(result)
@@ -242,47 +264,10 @@ class Dispatcher:
         now_ns = time.monotonic_ns()
         return [read_parked(event, self._handlers, now_ns, context_of) for event in parked]
 
-    def _finished(
-        self,
-        run: RecordRun,
-        outcome: Outcome,
-        outcomes: Counter[Outcome],
-        records: list[Record],
-    ) -> None:
-        """An external event is done."""
-        self._next.left(run)
-        if self._ended(run, [outcome], 0.0):
-            outcomes[outcome] += 1
-            records.append(run.items[0])
-
-    def _ended(self, run: RecordRun, outcomes: list[Outcome], park_delay_s: float) -> bool:
-        """The first events of a run are done and nothing stopped it."""
-        if not self._lanes.finish(run, len(outcomes)):
-            return False
-        self._count(run, outcomes, park_delay_s)
-        return True
-
-    def _count(self, run: RecordRun, outcomes: list[Outcome], park_delay_s: float) -> None:
-        self._parked.ended(run, outcomes, park_delay_s)
-        live = [r.offset for r in run.items[: len(outcomes)] if not r.parked_at_ms]
-        if live:
-            self.ownership.complete(run.partition, live)
-
-    def _run_ended(self, result: RunResult, park_delay_s: float) -> None:
-        if result.error is None:
-            self._ended(result.run, result.outcomes, park_delay_s)
-        else:
-            self._failed(result.run, result.outcomes, result.error, park_delay_s)
-
-    def _failed(
-        self, run: RecordRun, outcomes: list[Outcome], error: Exception, park_delay_s: float = 0.0
-    ) -> None:
-        """The event behind the first `outcomes` of a run has failed."""
+    def _failed(self, run: RecordRun, done: int, error: Exception) -> None:
+        """The event behind the first `done` of a run has failed."""
         if run.lane.dropped:
             return
-        if outcomes:
-            self._count(run, outcomes, park_delay_s)
-        done = len(outcomes)
         record = run.items[done]
         decision = self._failures.decide(record, error, room=self._parked.room(run))
         retry_at: float | None = None
@@ -307,7 +292,7 @@ class Dispatcher:
             self._next.mark(run)
             return
         self._next.left(run)
-        self._failed(run, [], command.error)
+        self._failed(run, 0, command.error)
         self._settle_draining()
 
     def _release(self, command: Released) -> None:

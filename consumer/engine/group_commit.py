@@ -6,6 +6,7 @@ Everything that makes an effect happen once is in `GroupCommitter._carry_out`, a
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
@@ -52,6 +53,8 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True):
     postponements: Sequence[Postponement] = ()
     #: Ask for what operators have changed.
     scan: bool = False
+    #: Ask for all that is parked: the answer to the last scan may be lost.
+    scan_all: bool = False
     #: When a key that is parked by this batch is due (Unix ms), and in how many seconds.
     park_retry_at_ms: int = 0
     park_delay_s: float = 0.0
@@ -67,6 +70,10 @@ class BatchResult(msgspec.Struct, frozen=True, kw_only=True):
     settled: list[tuple[RecordRun, Outcome]] = []
     loaded: list[tuple[RecordRun, list[ParkedEvent]]] = []
     touched: list[ParkedKey] = []
+    #: Whether anything was parked, or comes from there.
+    parking: bool = False
+    #: The offsets of the log that are done, sorted, and what that makes of the positions.
+    offsets: dict[Partition, list[int]] = {}
     positions: dict[Partition, int] = {}
     #: Partitions that another has claimed, and who.
     fenced: Mapping[Partition, str] = {}
@@ -167,9 +174,11 @@ class GroupCommitter:
                 for load in batch.loads
                 if load.run.partition in owned
             ]
-            touched = commit.touched(owned) if batch.scan and owned else []
+            scan = batch.scan and owned
+            touched = commit.touched(owned, every=batch.scan_all) if scan else []
             # 8. Progress, where the epoch is still ours: Fenced if it is not.
-            positions = _positions(batch, results, settled)
+            offsets = _done_offsets(results, settled)
+            positions = {p: batch.watermarks[p].complete_all(done) for p, done in offsets.items()}
             for partition in _written(batch, effects, touched) & owned:
                 positions.setdefault(partition, _position(batch, partition))
             gaps = {p for p in positions if p in batch.watermarks and batch.watermarks[p].ranges}
@@ -184,6 +193,8 @@ class GroupCommitter:
             settled=settled,
             loaded=loaded,
             touched=touched,
+            parking=bool(effects.parks or effects.unparks),
+            offsets=offsets,
             positions=positions,
             fenced=fenced,
             began_ns=began_ns,
@@ -193,16 +204,10 @@ class GroupCommitter:
 
 
 def _to_look_up(batch: Batch) -> tuple[set[bytes], set[bytes]]:
-    ids: set[bytes] = set()
-    resources: set[bytes] = set()
-    for runs in (batch.runs, batch.checks, batch.marks):
-        for run in runs:
-            for record in run.items:
-                ids.add(record.dedupe_id)
-                if record.resource_id:
-                    resources.add(record.resource_id)
+    records = [r for runs in (batch.runs, batch.checks, batch.marks) for x in runs for r in x.items]
+    ids = {record.dedupe_id for record in records}
     ids.discard(b"")
-    return ids, resources
+    return ids, {record.resource_id for record in records if record.resource_id}
 
 
 def _written(batch: Batch, effects: Effects, touched: list[ParkedKey]) -> set[Partition]:
@@ -221,21 +226,17 @@ def _position(batch: Batch, partition: Partition) -> int:
     return claim.next_offset or 0
 
 
-def _positions(
-    batch: Batch, results: list[RunResult], settled: list[tuple[RecordRun, Outcome]]
-) -> dict[Partition, int]:
-    offsets: dict[Partition, list[int]] = {}
+def _done_offsets(
+    results: list[RunResult], settled: list[tuple[RecordRun, Outcome]]
+) -> dict[Partition, list[int]]:
+    """The offsets of the log that are done now, in order."""
+    offsets: defaultdict[Partition, list[int]] = defaultdict(list)
     for result in results:
-        if result.outcomes:
-            done = result.run.items[: len(result.outcomes)]
-            live = [r.offset for r in done if not r.parked_at_ms]
-            if live:
-                offsets.setdefault(result.run.partition, []).extend(live)
+        run = result.run
+        done = run.items[: len(result.outcomes)]
+        offsets[run.lane.partition] += [r.offset for r in done if not r.parked_at_ms]
     for run, _ in settled:
         record = run.items[0]
         if not record.parked_at_ms:
-            offsets.setdefault(run.partition, []).append(record.offset)
-    return {
-        partition: batch.watermarks[partition].complete_all(done)
-        for partition, done in offsets.items()
-    }
+            offsets[run.partition].append(record.offset)
+    return {partition: sorted(done) for partition, done in offsets.items() if done}

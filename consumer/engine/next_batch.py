@@ -55,6 +55,7 @@ class NextBatch:
         self._failures = 0
         self._retry_s = 0.0
         self._scan_at_s = 0.0
+        self._scan_all = False
         self._checks: list[RecordRun] = []
         self._behind: list[RecordRun] = []
         self._marks: list[RecordRun] = []
@@ -112,6 +113,7 @@ class NextBatch:
             loads=loads,
             postponements=postponements,
             scan=scan,
+            scan_all=self._scan_all,
             park_retry_at_ms=int((self._wall_s() + park_delay_s) * 1000),
             park_delay_s=park_delay_s,
         )
@@ -139,11 +141,15 @@ class NextBatch:
         self._marks = [*batch.marks, *self._marks]
         self._parked.not_carried_out(batch.loads, batch.postponements)
         if batch.scan:
+            # It may have been committed all the same, and taken the operators' marks away.
+            self._scan_all = True
             self._scan_at_s = self._retry_s
 
-    def succeeded(self) -> None:
+    def succeeded(self, batch: Batch) -> None:
         """A batch was committed."""
         self._busy = False
+        if batch.scan:
+            self._scan_all = False
         if self._failures:
             log.info("the store commits again", extra={"data": {"after": self._failures}})
         self._failures = 0
@@ -164,9 +170,13 @@ class NextBatch:
         """Add a run to a batch; what must queue behind parked events is parked by that batch."""
         must_queue = self._parked.must_queue(run)
         if must_queue and not self._parked.queue(run, must_queue):
-            # The bound on what is parked: its lane waits, and in time the partition.
-            self._lanes.finish(run, 0, self._clock() + _NO_ROOM_WAIT_S)
-            return
+            # The bound on what is parked: its lane waits, and in time the partition. Not what it
+            # has loaded, though, which makes room.
+            loaded = [record for record in run.items if record.parked_at_ms]
+            if not loaded:
+                self._lanes.finish(run, 0, self._clock() + _NO_ROOM_WAIT_S)
+                return
+            run.items = loaded
         runs.append(run)
 
     def _alive(self, runs: list[RecordRun]) -> tuple[list[RecordRun], list[RecordRun]]:

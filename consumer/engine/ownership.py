@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from consumer.core.watermark import Watermark
 from consumer.engine.engine_metrics import EngineMetrics
@@ -77,9 +77,16 @@ class Ownership:
         claim = self._claims.get(partition)
         return claim.next_offset if claim is not None else None
 
-    def complete(self, partition: Partition, offsets: Iterable[int]) -> None:
-        """Offsets are done and committed."""
-        self._watermarks[partition].complete_all(offsets)
+    def complete(
+        self, claims: Collection[Claim], offsets: Mapping[Partition, Sequence[int]]
+    ) -> None:
+        """Offsets (sorted) are done and committed, under these claims."""
+        for partition, done in offsets.items():
+            claim = self._claims.get(partition)
+            watermark = self._watermarks.get(partition)
+            # Claimed anew meanwhile, or the log has begun anew: they are of another life.
+            if claim in claims and watermark is not None and done[-1] < watermark.high:
+                watermark.complete_all(done)
 
     def claims(self, partitions: Iterable[Partition]) -> list[Claim]:
         """The claims of those that are ours."""

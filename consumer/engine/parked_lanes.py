@@ -88,10 +88,13 @@ class ParkedLanes:
 
     def collect_due(self, draining: Callable[[Partition], bool]) -> None:
         """Hold the lanes of keys that are due, to load their first events."""
+        limit = _KEYS_AT_ONCE
         if self._lanes.full:
-            return
+            # What fills them may wait behind parked events, or for room to be parked: so one key
+            # at a time goes on.
+            limit = 0 if self._loaded or self._loads else 1
         now = self._clock()
-        for partition, key in self._parking.take_due(now, _KEYS_AT_ONCE):
+        for partition, key in self._parking.take_due(now, limit):
             if draining(partition):
                 continue
             run = self._lanes.hold(partition, key)
@@ -119,6 +122,12 @@ class ParkedLanes:
         partition, key = run.partition, run.key
         if records:
             self._loaded[partition, key] = len(records)
+            # Our count may be wrong after an answer that was lost, or an event that came again.
+            # Where there may be more than was loaded, what is live must not follow what is.
+            count = len(records)
+            if count >= _EVENTS_A_LOAD:
+                count = max(count + 1, self._parking.count(partition, key))
+            self._parking.recount(partition, key, count)
         else:
             # The store has none: somebody has taken them away.
             self._parking.learn(partition, key, 0, 0, 0.0)

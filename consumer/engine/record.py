@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Callable
 from typing import Any, Final, Protocol
@@ -34,8 +35,12 @@ class Message(Protocol):
     def timestamp(self) -> tuple[int, int]: ...
 
 
-class Record(msgspec.Struct, eq=False, kw_only=True):
-    """A delivered message and what has been decided of it so far. Times `_ns` are monotonic."""
+class Record(msgspec.Struct, eq=False, gc=False):
+    """A delivered message and what has been decided of it so far. Times `_ns` are monotonic.
+
+    Without garbage collection's bookkeeping (gc=False): it is part of no cycle, and there are
+    tens of thousands.
+    """
 
     partition: Partition
     offset: int
@@ -89,23 +94,28 @@ class Record(msgspec.Struct, eq=False, kw_only=True):
 
 def read(
     message: Message,
+    partition: Partition,
+    offset: int,
     handlers: Handlers,
     polled_ns: int,
     now_ms: float,
     parent_of: Callable[[Message], SpanContext | None] | None = None,
 ) -> Record:
-    """The record of a message; what cannot be decoded carries its problem instead of an event."""
+    """The record of a message from a partition and offset.
+
+    What cannot be decoded carries its problem instead of an event.
+    """
     value = message.value()
     timestamp_ms = message.timestamp()[1]
     record = Record(
-        partition=Partition(message.topic(), message.partition()),
-        offset=message.offset(),
-        key=message.key() or b"",
-        size_bytes=len(value) if value else 0,
-        polled_ns=polled_ns,
-        queue_ms=max(0.0, now_ms - timestamp_ms),
-        timestamp_ms=timestamp_ms,
+        partition,
+        offset,
+        message.key() or b"",
+        len(value) if value else 0,
+        polled_ns,
+        max(0.0, now_ms - timestamp_ms),
     )
+    record.timestamp_ms = timestamp_ms
     _fill(record, value, handlers)
     if parent_of is not None and record.event is not None:
         record.parent = parent_of(message)
@@ -166,6 +176,7 @@ def _fill(record: Record, value: bytes | None, handlers: Handlers) -> None:
     except CodecError as error:
         record.problem = error
         record.value = value
+        record.dedupe_id = _undecodable_id(record, value)
         return
     record.dedupe_id = event.dedupe_id
     record.handler = handler = handlers.find(event.event_type)
@@ -174,6 +185,13 @@ def _fill(record: Record, value: bytes | None, handlers: Handlers) -> None:
             record.work = Work.EXTERNAL
         if handler.tracks_versions:
             record.resource_id = event.resource_digest
+
+
+def _undecodable_id(record: Record, value: bytes | None) -> bytes:
+    """16 bytes for this value at this place: a commit whose answer was lost is tried again."""
+    place = f"{record.partition.topic}\0{record.partition.number}\0{record.offset}\0"
+    data = place.encode() + (value or b"")
+    return hashlib.blake2b(data, digest_size=16, person=b"undecodable").digest()
 
 
 def steps_ms(record: Record, committed_ns: int, commit_began_ns: int) -> dict[str, float]:

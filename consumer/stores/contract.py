@@ -70,7 +70,8 @@ class Claim(msgspec.Struct, frozen=True):
 class Letter(msgspec.Struct, frozen=True, kw_only=True):
     """A dead letter on its way into the store, with what it can be searched by.
 
-    `dedupe_id` is empty and `event_type`, `resource_key` too, when it could not be decoded.
+    `event_type` and `resource_key` are empty when it could not be decoded; its `dedupe_id` then
+    stands for its value and place.
     """
 
     dedupe_id: bytes
@@ -137,8 +138,13 @@ class GroupCommit(Protocol):
     def postpone(self, partition: Partition, key: bytes, attempts: int, retry_at_ms: int) -> None:
         """Note that a parked key was tried in vain and when to try again."""
 
-    def touched(self, partitions: Collection[Partition]) -> list[ParkedKey]:
-        """Parked keys that an operator has changed or made since this was last asked."""
+    def touched(
+        self, partitions: Collection[Partition], *, every: bool = False
+    ) -> list[ParkedKey]:
+        """Parked keys that an operator has changed or made since this was last asked.
+
+        With `every` all parked keys: for when the answer to the last question may be lost.
+        """
 
     def advance(
         self, claims: Sequence[Claim], positions: Mapping[Partition, int],

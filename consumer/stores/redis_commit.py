@@ -176,11 +176,15 @@ class RedisCommit:
     def postpone(self, partition: Partition, key: bytes, attempts: int, retry_at_ms: int) -> None:
         self._ops += ["postpone", member(partition, key), attempts, retry_at_ms]
 
-    def touched(self, partitions: Collection[Partition]) -> list[ParkedKey]:
+    def touched(
+        self, partitions: Collection[Partition], *, every: bool = False
+    ) -> list[ParkedKey]:
         if not partitions:
             return []
         found: list[ParkedKey] = []
-        for name, token, record in self._server.run("touched", *(member(p) for p in partitions)):
+        for name, token, record in self._server.run(
+            "touched", int(every), *(member(p) for p in partitions)
+        ):
             # Taken in the script, and only if nobody touches it again before.
             self._ops += ["taken", name, token]
             found.append(parked_key(name, record))

@@ -46,7 +46,10 @@ class SqliteCommit:
         found: set[bytes] = set()
         if not ids:
             return found
-        first, last = self._run("SELECT min(day), max(day) FROM hookline_seen").fetchone()
+        # Two lone aggregates are two look-ups in the key; together they would read every row.
+        first, last = self._run(
+            "SELECT (SELECT min(day) FROM hookline_seen), (SELECT max(day) FROM hookline_seen)"
+        ).fetchone()
         if first is None:
             return found
         for day in range(last, first - 1, -1):
@@ -152,12 +155,15 @@ class SqliteCommit:
             (attempts, retry_at_ms, *partition, key),
         )
 
-    def touched(self, partitions: Collection[Partition]) -> list[ParkedKey]:
+    def touched(
+        self, partitions: Collection[Partition], *, every: bool = False
+    ) -> list[ParkedKey]:
         found: list[ParkedKey] = []
+        which = "" if every else " AND touched = 1"
         for partition in partitions:
             rows = self._run(
                 "UPDATE hookline_parked_keys SET touched = 0"
-                " WHERE topic = ? AND partition = ? AND touched = 1"
+                f" WHERE topic = ? AND partition = ?{which}"
                 " RETURNING key, events, attempts, retry_at_ms",
                 partition,
             ).fetchall()
