@@ -9,13 +9,15 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicPartition
 
+from consumer.engine.added_partitions import AddedPartitions
 from consumer.engine.commands import Assigned, Polled, Released
 from consumer.engine.dispatcher import Dispatcher
+from consumer.engine.metadata import Metadata
 from consumer.engine.tracing import ConsumerTracing
 from consumer.stores.contract import Claim, Partition, Store
 from schemas.errors import StoreError
@@ -64,6 +66,9 @@ class PollThread:
         self.assigned: frozenset[Partition] = frozenset()
         #: How many events of each assigned partition are not done, as far as Kafka has told.
         self.lag: dict[Partition, int] = {}
+        self._metadata = Metadata(protocols[0])
+        self._added = AddedPartitions(topic, store, lambda count: self._metadata.ends(topic, count))
+        self._waiting: set[Partition] = set()
         self._protocols = protocols
         # Made here, so that a wrong property is told at start and not by a thread.
         self._consumer = _client(protocols[0])
@@ -123,7 +128,7 @@ class PollThread:
             elif self._stopping.wait(0.002):
                 return False
         if self._paused:
-            self._consumer.resume(self._consumer.assignment())
+            self._resume(self.assigned - self._waiting)
             self._paused = False
         return True
 
@@ -176,17 +181,53 @@ class PollThread:
         )
 
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        claims = self._claim([Partition(p.topic, p.partition) for p in partitions])
+        gained = [Partition(p.topic, p.partition) for p in partitions]
+        self._look_for_added(gained)
+        claims = self._claim(gained)
         # The dispatcher learns of them before any message of theirs can be polled.
         self._dispatcher.inbox.put(Assigned(claims))
         consumer.incremental_assign([_start(claim) for claim in claims])
         if self._paused:
             consumer.pause([_start(claim) for claim in claims])
+        else:
+            self._pause_waiting(claims)
         self.assigned |= {claim.partition for claim in claims}
         log.info(
             "partitions assigned",
             extra={"data": {str(c.partition): [c.epoch, c.next_offset] for c in claims}},
         )
+
+    def _look_for_added(self, gained: Sequence[Partition]) -> None:
+        if not gained:
+            return
+        try:
+            self._added.look(self._metadata.partitions(self._topic))
+            self._waiting |= self._added.waiting(gained)
+        except (KafkaException, StoreError) as error:
+            log.warning(
+                "cannot tell whether partitions were added; going on as if not",
+                extra={"data": {"detail": str(error)}},
+            )
+
+    def _pause_waiting(self, claims: Sequence[Claim]) -> None:
+        waiting = [_start(claim) for claim in claims if claim.partition in self._waiting]
+        if waiting:
+            self._consumer.pause(waiting)
+
+    def _resume(self, partitions: Iterable[Partition]) -> None:
+        self._consumer.resume([TopicPartition(p.topic, p.number) for p in partitions])
+
+    def _release_waiting(self) -> None:
+        """New partitions whose older ones are drained are read from now on."""
+        if not self._waiting:
+            return
+        try:
+            still = self._added.waiting(self._waiting)
+        except StoreError:
+            return
+        released, self._waiting = self._waiting - still, still
+        if released and not self._paused:
+            self._resume(released & self.assigned)
 
     def _claim(self, partitions: Sequence[Partition]) -> list[Claim]:
         told = False
@@ -231,6 +272,7 @@ class PollThread:
 
     def _gone(self, partitions: Sequence[Partition]) -> None:
         self.assigned -= set(partitions)
+        self._waiting -= set(partitions)
         for partition in partitions:
             self._positions.pop(partition, None)
             self._reclaim.pop(partition, None)
@@ -242,6 +284,7 @@ class PollThread:
             return
         self._committed_s = now
         self._measure_lag()
+        self._release_waiting()
         self._positions.update(self._dispatcher.ownership.take_committable())
         mine = {p: offset for p, offset in self._positions.items() if p in self.assigned}
         self._positions.clear()
@@ -288,6 +331,10 @@ class PollThread:
         self._consumer.incremental_unassign([_start(claim) for claim in claims])
         self._dispatcher.inbox.put(Assigned(claims))
         self._consumer.incremental_assign([_start(claim) for claim in claims])
+        if self._paused:
+            self._consumer.pause([_start(claim) for claim in claims])
+        else:
+            self._pause_waiting(claims)
 
 
 def _start(claim: Claim) -> TopicPartition:

@@ -67,6 +67,16 @@ class Claim(msgspec.Struct, frozen=True):
     parked: tuple[ParkedKey, ...] = ()
 
 
+class Layout(msgspec.Struct, frozen=True):
+    """A topic's partitions as the group knows them; see `consumer/engine/added_partitions.py`."""
+
+    partitions: int
+    #: While partitions that were added wait: the first of them, and up to where each older one
+    #: must be done.
+    first_new: int = 0
+    ends: dict[int, int] = {}
+
+
 class Letter(msgspec.Struct, frozen=True, kw_only=True):
     """A dead letter on its way into the store, with what it can be searched by.
 
@@ -138,9 +148,7 @@ class GroupCommit(Protocol):
     def postpone(self, partition: Partition, key: bytes, attempts: int, retry_at_ms: int) -> None:
         """Note that a parked key was tried in vain and when to try again."""
 
-    def touched(
-        self, partitions: Collection[Partition], *, every: bool = False
-    ) -> list[ParkedKey]:
+    def touched(self, partitions: Collection[Partition], *, every: bool = False) -> list[ParkedKey]:
         """Parked keys that an operator has changed or made since this was last asked.
 
         With `every` all parked keys: for when the answer to the last question may be lost.
@@ -165,6 +173,15 @@ class Store(Protocol):
 
         `owner` is what log lines call us: host, process and so on.
         """
+
+    def layout(self, topic: str) -> Layout | None:
+        """What was noted of a topic's partitions last; None if nothing was."""
+
+    def note_layout(self, topic: str, layout: Layout, before: Layout | None) -> bool:
+        """Note a layout in place of `before`; False, and nothing noted, if another was faster."""
+
+    def progress(self, topic: str) -> dict[int, int]:
+        """The position of each of a topic's partitions that has one, whoever owns it."""
 
     def commit(self, *, careful: bool = False) -> AbstractContextManager[GroupCommit]:
         """A transaction: committed when the block ends, rolled back when it raises.

@@ -8,31 +8,55 @@ the middle of a batch therefore keeps nobody from claiming its partitions.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
+from typing import Final
 
 import psycopg
 
 from consumer.stores.contract import Claim, GroupCommit, Outgoing, Partition, Store
-from consumer.stores.postgres_commit import DAY_S, PostgresCommit, parked_key
+from consumer.stores.postgres_commit import PostgresCommit
+from consumer.stores.postgres_expiry import PostgresExpiry
 from consumer.stores.postgres_link import Link
-from consumer.stores.postgres_schema import FENCED, STEPS, add_day, days, drop_day, prepare
+from consumer.stores.postgres_parked import parked_key
+from consumer.stores.postgres_schema import FENCED, STEPS, add_day, prepare
+from consumer.stores.postgres_sender import Sender, failed_statement, of_the_store
 from schemas.codec import DEAD_LETTER
 from schemas.errors import Fenced, StatementFailed, StoreUnavailable, TransactionEnded
 
+#: For how long one replica has a dead letter to itself, to put it on its topic.
+_LEASE_S: Final = 60
+#: The first with DETACH PARTITION CONCURRENTLY.
+_OLDEST: Final = 140_000
+_PREPARE_AFTER: Final = 5
+#: Of the transactions' connection, unless the operator has set them. None ends a statement that is
+#: at work: only one that waits for a lock, or a transaction whose handler does nothing in it.
+_TIMEOUTS: Final = {"lock_timeout": "30s", "idle_in_transaction_session_timeout": "5min"}
+
 
 class PostgresStore:
-    """A `Store`. Three connections: transactions, claims, and what is done now and then."""
+    """A `Store` with four connections: transactions, claims, the outbox, expiry."""
 
     def __init__(self, url: str, group: str) -> None:
-        # Each has its own: a DETACH waits for others' transactions, and a claim must not wait.
-        self._link, self._claims, self._chores = Link(url), Link(url), Link(url)
+        # Each has its own: expiry waits for others' transactions, and a claim must not wait.
+        self._link = Link(url, _TIMEOUTS)
+        self._claims, self._outbox, self._expiry = Link(url), Link(url), Link(url)
         self._days: set[int] = set()
+        self._latest_day: int | None = None
         with self._claims.using() as connection:
-            version, self._group = prepare(connection, group)
+            place, info = self._link.place, connection.info
+            server, encoding = info.server_version, info.parameter_status("server_encoding")
+            known = server >= _OLDEST and encoding == "UTF8"
+            version, self._group = prepare(connection, group) if known else (0, 0)
+        if not known:
+            self.close()
+            raise StoreUnavailable(
+                f"PostgreSQL store {place} is version {server // 10_000} with encoding {encoding}: "
+                f"Hookline needs {_OLDEST // 10_000} or newer, and a database made with UTF8"
+            )
         if version > len(STEPS):
             self.close()
             raise StoreUnavailable(
-                f"PostgreSQL store {self._link.place} has version {version}, this build knows "
+                f"PostgreSQL store {place} has version {version}, this build knows "
                 f"{len(STEPS)}: start the Hookline version that wrote it, or a newer one"
             )
 
@@ -64,80 +88,76 @@ class PostgresStore:
     @contextmanager
     def commit(self, *, careful: bool = False) -> Iterator[GroupCommit]:
         connection = self._link.connection()
+        # Nothing is prepared in a careful one: what fails there is a statement by itself.
+        connection.prepare_threshold = None if careful else _PREPARE_AFTER
         commit = None
         try:
-            with ExitStack() as stack:
-                pipeline = None if careful else stack.enter_context(connection.pipeline())
+            with connection.pipeline() as pipeline:
+                sender = Sender(connection, pipeline, self._link, careful=careful)
                 # In a pipeline this costs no round trip of its own.
-                connection.execute("BEGIN")
-                commit = PostgresCommit(
-                    connection, pipeline, self._link, self._group, self._need_day
-                )
-                yield commit
+                sender.run("BEGIN")
+                commit = PostgresCommit(sender, self._group, self._need_day)
+                try:
+                    yield commit
+                    commit.finish()
+                except BaseException:
+                    # Answers that are under way, which psycopg would log if it met them later.
+                    with suppress(psycopg.Error):
+                        pipeline.sync()
+                    raise
                 # A crash before the server has it: nothing of the batch happened. After: all of
                 # it, also if we are not told; then the next try finds its ids.
                 done = connection.execute("COMMIT")
-                if pipeline is not None:
-                    pipeline.sync()
+                pipeline.sync()
                 if done.statusmessage != "COMMIT":
                     raise TransactionEnded(
                         "a handler ended the consumer's transaction: its batch is tried again"
                     )
         except psycopg.Error as error:
-            self._roll_back()
+            of_store = careful or of_the_store(error, connection)
+            self._link.reset()
+            self._days.clear()
             if error.sqlstate == FENCED and commit is not None:
                 raise self._fenced(commit.moved) from None
-            passing = isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)
-            if careful or passing:
+            if of_store:
                 raise self._link.unavailable(error) from None
-            raise StatementFailed(
-                f"a statement of the batch failed ({type(error).__name__})"
-            ) from None
+            raise StatementFailed(failed_statement(error)) from None
         except BaseException:
-            self._roll_back()
+            # This rolls back. After a failure psycopg also takes statements for prepared that the
+            # server has skipped (3.3: InvalidSqlStatementName); a new connection knows none.
+            self._link.reset()
+            # Also where it was a day's table that another has dropped meanwhile.
+            self._days.clear()
             raise
 
     def expire(self, before_s: int, limit: int) -> int:
-        with self._chores.using() as connection:
-            row = connection.execute(
-                "SELECT min(held_from_s) FROM hookline.progress WHERE number = %s", (self._group,)
-            ).fetchone()
-            if row is not None and row[0] is not None:
-                before_s = min(before_s, row[0])
-            before_day = before_s // DAY_S
-            gone = connection.execute(
-                "DELETE FROM hookline.applied WHERE number = %s AND id IN (SELECT id"
-                " FROM hookline.applied WHERE number = %s AND day < %s LIMIT %s)",
-                (self._group, self._group, before_day, limit),
-            ).rowcount
-            for day, pending in days(connection, self._group):
-                if day < before_day or pending:
-                    with suppress(psycopg.errors.UndefinedTable, psycopg.errors.LockNotAvailable,
-                                  psycopg.errors.ObjectNotInPrerequisiteState):  # fmt: skip
-                        # Another replica may be about the same day.
-                        drop_day(connection, self._group, day, pending)
-                        self._days.discard(day)
-                        gone += 1
-            return gone
+        return PostgresExpiry(self._expiry, self._group).expire(before_s, limit, self._latest_day)
 
     def outgoing(self, limit: int) -> list[Outgoing]:
-        with self._chores.using() as connection:
+        with self._outbox.using() as connection:
             rows = connection.execute(
-                "SELECT letter_number, letter FROM hookline.dead_letters"
-                " WHERE number = %s AND NOT sent ORDER BY letter_number LIMIT %s",
-                (self._group, limit),
+                "WITH due AS MATERIALIZED (SELECT letter_number FROM hookline.dead_letters"
+                " WHERE number = %s AND NOT sent AND leased_until < clock_timestamp()"
+                " ORDER BY letter_number LIMIT %s FOR UPDATE SKIP LOCKED)"
+                " UPDATE hookline.dead_letters d"
+                " SET leased_until = clock_timestamp() + make_interval(secs => %s)"
+                " FROM due WHERE d.letter_number = due.letter_number"
+                " RETURNING d.letter_number, d.letter",
+                (self._group, limit, _LEASE_S),
             ).fetchall()
-        return [Outgoing(number, DEAD_LETTER.decode(bytes(letter))) for number, letter in rows]
+        return [
+            Outgoing(number, DEAD_LETTER.decode(bytes(letter))) for number, letter in sorted(rows)
+        ]
 
     def sent(self, numbers: Collection[int]) -> None:
-        with self._chores.using() as connection:
+        with self._outbox.using() as connection:
             connection.execute(
                 "UPDATE hookline.dead_letters SET sent = true WHERE letter_number = ANY(%s)",
                 (list(numbers),),
             )
 
     def close(self) -> None:
-        for link in (self._link, self._claims, self._chores):
+        for link in (self._link, self._claims, self._outbox, self._expiry):
             link.close()
 
     def _need_day(self, day: int) -> None:
@@ -145,14 +165,7 @@ class PostgresStore:
             with self._claims.using() as connection:
                 add_day(connection, self._group, day)
             self._days.add(day)
-
-    def _roll_back(self) -> None:
-        connection = self._link.connection_if_open()
-        if connection is not None:
-            try:
-                connection.execute("ROLLBACK")
-            except psycopg.Error:
-                self._link.reset()
+            self._latest_day = max(day, self._latest_day or day)
 
     def _fenced(self, claims: Sequence[Claim]) -> Fenced:
         """Which of the claims no longer hold, for a person."""

@@ -6,104 +6,50 @@ only what gives a value back is waited for, so a batch costs a few round trips, 
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, Final
 
-import psycopg
-
 from consumer.core.staleness import Applied
 from consumer.stores.contract import Claim, Letter, ParkedEvent, ParkedKey, Partition
-from consumer.stores.postgres_link import Connection, Link
+from consumer.stores.postgres_effects import PostgresEffects
+from consumer.stores.postgres_parked import (
+    FREE,
+    PARK,
+    PARKED,
+    UNPARK,
+    park_parameters,
+    parked_event,
+    parked_key,
+    text,
+)
 from consumer.stores.postgres_schema import day_table
+from consumer.stores.postgres_sender import Sender
 from consumer.stores.transaction import Parameters, Transaction
 from schemas.codec import DEAD_LETTER
-from schemas.errors import HandlerError, StatementFailed, StoreError, TransactionEnded
 
 DAY_S: Final = 86_400
-_PASSING: Final = (psycopg.OperationalError, psycopg.InterfaceError, psycopg.InternalError)
-
-PARK: Final = (
-    "WITH added AS (INSERT INTO hookline.parked (number, topic, partition, key, log_offset, value,"
-    " traceparent, request_id, connection, event_type, reason, parked_at_ms)"
-    " SELECT %s, * FROM unnest(%s::text[], %s::int[], %s::bytea[], %s::bigint[], %s::bytea[],"
-    " %s::text[], %s::bytea[], %s::text[], %s::text[], %s::text[], %s::bigint[])"
-    " ON CONFLICT DO NOTHING RETURNING topic, partition, key)"
-    " INSERT INTO hookline.parked_keys (number, topic, partition, key, events, attempts,"
-    " retry_at_ms) SELECT %s, topic, partition, key, count(*), 0, %s FROM added"
-    " GROUP BY topic, partition, key"
-    " ON CONFLICT (number, topic, partition, key)"
-    " DO UPDATE SET events = hookline.parked_keys.events + excluded.events"
-)
-PARKED: Final = (
-    "SELECT log_offset, value, traceparent, request_id, connection, event_type, reason,"
-    " parked_at_ms FROM hookline.parked"
-    " WHERE number = %s AND topic = %s AND partition = %s AND key = %s"
-    " ORDER BY log_offset LIMIT %s"
-)
-
-
-class _Cursor:
-    """What a handler's statement gives: waited for only when it is looked at."""
-
-    def __init__(self, commit: PostgresCommit, cursor: psycopg.Cursor[tuple[Any, ...]]) -> None:
-        self._commit = commit
-        self._cursor = cursor
-
-    @property
-    def rowcount(self) -> int:
-        """How many rows the statement changed."""
-        self._commit.wait()
-        return self._cursor.rowcount
-
-    def fetchone(self) -> Any:
-        """The next row or None."""
-        return self._commit.guarded(self._cursor.fetchone)
-
-    def fetchall(self) -> list[Any]:
-        """All rows left."""
-        rows: list[Any] = self._commit.guarded(self._cursor.fetchall)
-        return rows
 
 
 class PostgresCommit:
     """The open transaction; every method runs on the thread that began it."""
 
-    def __init__(
-        self,
-        connection: Connection,
-        pipeline: psycopg.Pipeline | None,
-        link: Link,
-        group: int,
-        need_day: Callable[[int], None],
-    ) -> None:
-        self._connection = connection
-        self._pipeline = pipeline
-        self._link = link
+    def __init__(self, sender: Sender, group: int, need_day: Callable[[int], None]) -> None:
+        self._sender = sender
+        self._effects = PostgresEffects(sender)
         self._group = group
         self._need_day = need_day
         #: The claims that `advance` has asked for.
         self.moved: list[Claim] = []
-        self.handle = Transaction(self._handler_execute, self._handler_executemany)
+        self.handle = Transaction(self._effects.execute, self._effects.executemany)
+        self.savepoint = self._effects.savepoint
+        self.keep = self._effects.keep
+        self.take_back = self._effects.take_back
 
-    def guarded(self, run: Callable[..., Any], *arguments: Any) -> Any:
-        """Call psycopg; its errors come out as ours, but a careful statement's as it is."""
-        try:
-            return run(*arguments)
-        except _PASSING as error:
-            if isinstance(error, psycopg.errors.InFailedSqlTransaction):
-                raise
-            raise self._link.unavailable(error) from None
-        except psycopg.Error as error:
-            if self._pipeline is None:
-                raise
-            raise StatementFailed(
-                f"a statement of the batch failed ({type(error).__name__})"
-            ) from None
-
-    def wait(self) -> None:
-        """Wait until all that was sent has been answered."""
-        if self._pipeline is not None:
-            self.guarded(self._pipeline.sync)
+    def finish(self) -> None:
+        """Send all that is held; raises what has failed before, whoever has swallowed that."""
+        self._effects.flush()
+        self._sender.check()
 
     def owned(self, claims: Sequence[Claim]) -> set[Partition]:
         rows = self._rows(
@@ -124,10 +70,19 @@ class PostgresCommit:
     def seen(self, dedupe_ids: Collection[bytes]) -> set[bytes]:
         if not dedupe_ids:
             return set()
-        rows = self._rows(
+        self._effects.flush()
+        # Told how many ids there are, PostgreSQL prefers to read the whole of young days' tables
+        # (up to 0.5 s); the plan for any number of ids looks each up in the index.
+        if not self._sender.careful:
+            self._sender.run("SET LOCAL plan_cache_mode = force_generic_plan", prepare=False)
+        found = self._sender.run(
             f"SELECT id::text FROM hookline.seen_{self._group} WHERE id = ANY(%s::uuid[])",
             (uuids(dedupe_ids),),
+            prepare=True,
         )
+        if not self._sender.careful:
+            self._sender.run("SET LOCAL plan_cache_mode TO DEFAULT", prepare=False)
+        rows = self._sender.guarded(found.fetchall)
         return {bytes.fromhex(row[0].replace("-", "")) for row in rows}
 
     def applied(self, resource_ids: Collection[bytes]) -> Mapping[bytes, Applied]:
@@ -141,27 +96,6 @@ class PostgresCommit:
         return {
             bytes.fromhex(row[0].replace("-", "")): Applied(row[1], row[2], row[3]) for row in rows
         }
-
-    def savepoint(self) -> None:
-        self._run("SAVEPOINT hookline_event")
-
-    def keep(self) -> None:
-        try:
-            self._run("RELEASE hookline_event")
-        except psycopg.errors.InFailedSqlTransaction:
-            raise HandlerError(
-                "a statement failed and the handler went on as if it had not: PostgreSQL takes "
-                "nothing more until the effect is taken back"
-            ) from None
-        except psycopg.Error as error:
-            raise self._ended(error) from None
-
-    def take_back(self) -> None:
-        try:
-            self._run("ROLLBACK TO hookline_event")
-            self._run("RELEASE hookline_event")
-        except psycopg.Error as error:
-            raise self._ended(error) from None
 
     def remember(self, dedupe_ids: Collection[bytes], now_s: int) -> None:
         if not dedupe_ids:
@@ -195,21 +129,23 @@ class PostgresCommit:
     def bury(self, letters: Sequence[Letter]) -> None:
         self._run(
             "INSERT INTO hookline.dead_letters (number, topic, partition, log_offset, dedupe_id,"
-            " connection, event_type, resource_key, reason, died_at_us, letter)"
+            " connection, event_type, resource_key, reason, died_at_us, letter, place)"
             " SELECT %s, * FROM unnest(%s::text[], %s::int[], %s::bigint[], %s::bytea[],"
-            " %s::text[], %s::text[], %s::text[], %s::text[], %s::bigint[], %s::bytea[])",
+            " %s::text[], %s::text[], %s::text[], %s::text[], %s::bigint[], %s::bytea[],"
+            " %s::bytea[]) ON CONFLICT (number, place) DO NOTHING",
             (
                 self._group,
-                [x.letter.topic for x in letters],
+                [text(x.letter.topic) for x in letters],
                 [x.letter.partition for x in letters],
                 [x.letter.offset for x in letters],
                 [x.dedupe_id for x in letters],
-                [x.letter.connection for x in letters],
-                [x.event_type for x in letters],
-                [x.resource_key for x in letters],
-                [x.letter.reason for x in letters],
+                [text(x.letter.connection) for x in letters],
+                [text(x.event_type) for x in letters],
+                [text(x.resource_key) for x in letters],
+                [text(x.letter.reason) for x in letters],
                 [x.letter.died_at_us for x in letters],
                 [DEAD_LETTER.encode(x.letter) for x in letters],
+                [_place(x) for x in letters],
             ),
         )
 
@@ -225,37 +161,27 @@ class PostgresCommit:
         places = ([p.topic for p, _, _ in gone], [p.number for p, _, _ in gone])
         keys = [key for _, key, _ in gone]
         self._run(
-            "WITH gone AS (DELETE FROM hookline.parked p USING unnest(%s::text[], %s::int[],"
-            " %s::bytea[], %s::bigint[]) AS v(topic, partition, key, log_offset)"
-            " WHERE p.number = %s AND p.topic = v.topic AND p.partition = v.partition"
-            " AND p.key = v.key AND p.log_offset = v.log_offset"
-            " RETURNING p.topic, p.partition, p.key),"
-            " counted AS (SELECT topic, partition, key, count(*) AS events FROM gone"
-            " GROUP BY topic, partition, key)"
-            " UPDATE hookline.parked_keys k SET events = k.events - c.events, attempts = 0"
-            " FROM counted c WHERE k.number = %s AND k.topic = c.topic"
-            " AND k.partition = c.partition AND k.key = c.key",
+            UNPARK,
             (*places, keys, [offset for _, _, offset in gone], self._group, self._group),
         )
         self._run(
-            "DELETE FROM hookline.parked_keys k USING unnest(%s::text[], %s::int[], %s::bytea[])"
-            " AS v(topic, partition, key) WHERE k.number = %s AND k.topic = v.topic"
-            " AND k.partition = v.partition AND k.key = v.key AND k.events <= 0",
+            FREE,
             (*places, keys, self._group),
         )
 
     def postpone(self, partition: Partition, key: bytes, attempts: int, retry_at_ms: int) -> None:
         self._run(
             "UPDATE hookline.parked_keys SET attempts = %s, retry_at_ms = %s"
-            " WHERE number = %s AND topic = %s AND partition = %s AND key = %s",
+            " WHERE number = %s AND topic = %s AND partition = %s AND key_digest = sha256(%s)",
             (attempts, retry_at_ms, self._group, *partition, key),
         )
 
-    def touched(self, partitions: Collection[Partition]) -> list[ParkedKey]:
+    def touched(self, partitions: Collection[Partition], *, every: bool = False) -> list[ParkedKey]:
+        which = "" if every else " AND k.touched"
         rows = self._rows(
             "UPDATE hookline.parked_keys k SET touched = false"
             " FROM unnest(%s::text[], %s::int[]) AS v(topic, partition)"
-            " WHERE k.number = %s AND k.touched AND k.topic = v.topic"
+            f" WHERE k.number = %s{which} AND k.topic = v.topic"
             " AND k.partition = v.partition"
             " RETURNING k.topic, k.partition, k.key, k.events, k.attempts, k.retry_at_ms",
             ([p.topic for p in partitions], [p.number for p in partitions], self._group),
@@ -289,30 +215,13 @@ class PostgresCommit:
             ),
         )
 
-    def _run(self, sql: str, parameters: Parameters = ()) -> psycopg.Cursor[tuple[Any, ...]]:
-        found: psycopg.Cursor[tuple[Any, ...]] = self.guarded(
-            self._connection.execute, sql, parameters
-        )
-        return found
+    def _run(self, sql: str, parameters: Parameters) -> None:
+        self._effects.flush()
+        self._sender.run(sql, parameters)
 
     def _rows(self, sql: str, parameters: Parameters) -> list[Any]:
-        rows: list[Any] = self.guarded(self._run(sql, parameters).fetchall)
-        return rows
-
-    def _handler_execute(self, sql: str, parameters: Parameters) -> _Cursor:
-        # No parameters at all: then a literal % needs no doubling.
-        return _Cursor(self, self._run(sql, parameters or None))  # type: ignore[arg-type]
-
-    def _handler_executemany(self, sql: str, rows: Iterable[Parameters]) -> _Cursor:
-        cursor = self._connection.cursor()
-        self.guarded(cursor.executemany, sql, rows)
-        return _Cursor(self, cursor)
-
-    def _ended(self, error: psycopg.Error) -> StoreError | HandlerError:
-        return TransactionEnded(
-            "the handler ended the consumer's transaction; the whole batch is rolled back and "
-            f"tried again ({error.diag.message_primary})"
-        )
+        self._effects.flush()
+        return self._sender.rows(sql, parameters)
 
 
 def uuids(ids: Iterable[bytes]) -> str:
@@ -320,50 +229,13 @@ def uuids(ids: Iterable[bytes]) -> str:
     return "{" + ",".join(map(bytes.hex, ids)) + "}"
 
 
-def park_parameters(group: int, events: Sequence[ParkedEvent], retry_at_ms: int) -> tuple[Any, ...]:
-    """The parameters of PARK."""
-    return (
-        group,
-        [e.partition.topic for e in events],
-        [e.partition.number for e in events],
-        [e.key for e in events],
-        [e.offset for e in events],
-        [e.value for e in events],
-        [e.traceparent for e in events],
-        [e.request_id for e in events],
-        [e.connection for e in events],
-        [e.event_type for e in events],
-        [e.reason for e in events],
-        [e.parked_at_ms for e in events],
-        group,
-        retry_at_ms,
-    )
+def _place(letter: Letter) -> bytes | None:
+    """What tells that a letter without a dedupe id is buried already; None with one.
 
-
-def parked_event(partition: Partition, key: bytes, row: Sequence[Any]) -> ParkedEvent:
-    """The event of a row of PARKED."""
-    offset, value, traceparent, request_id, connection, event_type, reason, parked_at_ms = row
-    return ParkedEvent(
-        partition=partition,
-        key=key,
-        offset=offset,
-        value=bytes(value),
-        traceparent=traceparent,
-        request_id=bytes(request_id),
-        connection=connection,
-        event_type=event_type,
-        reason=reason,
-        parked_at_ms=parked_at_ms,
-    )
-
-
-def parked_key(row: Sequence[Any]) -> ParkedKey:
-    """The key of a row (topic, partition, key, events, attempts, retry_at_ms)."""
-    topic, number, key, events, attempts, retry_at_ms = row
-    return ParkedKey(
-        partition=Partition(topic, number),
-        key=bytes(key),
-        events=events,
-        attempts=attempts,
-        retry_at_ms=retry_at_ms,
-    )
+    After a commit whose answer was lost it comes again, at another time but of the same failure.
+    """
+    if letter.dedupe_id:
+        return None
+    dead = letter.letter
+    parts = (dead.topic.encode(), b"%d/%d" % (dead.partition, dead.offset), dead.reason.encode())
+    return hashlib.sha256(b"\0".join((*parts, dead.value or b""))).digest()

@@ -6,15 +6,17 @@ No message holds the password: only host, port and database are named.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any, Final
+from urllib.parse import quote
 from uuid import uuid4
 
 import psycopg
 from psycopg import conninfo
 from psycopg.rows import tuple_row
 
+from consumer.stores.postgres_errors import check_parts, explain
 from schemas.errors import ConfigurationError, StoreUnavailable
 
 Connection = psycopg.Connection[tuple[Any, ...]]
@@ -32,14 +34,12 @@ _SETTINGS: Final = {
 class Link:
     """A connection in autocommit; `using` lends it to one thread at a time."""
 
-    def __init__(self, url: str) -> None:
-        try:
-            parts = conninfo.conninfo_to_dict(url)
-        except psycopg.Error:
-            raise ConfigurationError(
-                "consumer.store: this is no PostgreSQL URL; write "
-                "postgresql://user@host:5432/database"
-            ) from None
+    def __init__(self, url: str, timeouts: Mapping[str, str] | None = None) -> None:
+        """`timeouts`: settings of PostgreSQL that hold where the operator has set none."""
+        parts = _parts(url)
+        check_parts(parts)
+        self._secrets = _secrets(parts)
+        self._timeouts = dict(timeouts or {})
         # The server knows this link by it: see `_end_the_lost_one`.
         self._name = f"hookline-{uuid4().hex}"
         settings = {**_SETTINGS, **_given(parts), "application_name": self._name}
@@ -72,14 +72,32 @@ class Link:
         connection = self._connection
         if connection is None or connection.closed or connection.broken:
             self.reset()
-            try:
-                connection = psycopg.connect(self._conninfo, autocommit=True, row_factory=tuple_row)
-                if self._lost:
-                    self._end_the_lost_one(connection)
-            except psycopg.Error as error:
-                raise self.unavailable(error) from None
-            self._connection = connection
+            made = self._connect()
+            if isinstance(made, StoreUnavailable):
+                # Outside the except block: libpq's own error may quote what it was given, and
+                # would hang on ours as its context.
+                raise made
+            self._connection = connection = made
             self._lost = False
+        return connection
+
+    def _connect(self) -> Connection | StoreUnavailable:
+        connection: Connection | None = None
+        try:
+            connection = psycopg.connect(self._conninfo, autocommit=True, row_factory=tuple_row)
+            if self._lost:
+                self._end_the_lost_one(connection)
+            if self._timeouts:
+                connection.execute(
+                    "SELECT set_config(v.name, v.value, false)"
+                    " FROM unnest(%s::text[], %s::text[]) AS v(name, value)"
+                    " JOIN pg_settings s ON s.name = v.name WHERE s.source = 'default'",
+                    (list(self._timeouts), list(self._timeouts.values())),
+                )
+        except psycopg.Error as error:
+            if connection is not None:
+                connection.close()
+            return self.unavailable(error)
         return connection
 
     def _end_the_lost_one(self, connection: Connection) -> None:
@@ -92,11 +110,6 @@ class Link:
             " WHERE application_name = %s AND pid <> pg_backend_pid()",
             (self._name,),
         )
-
-    def connection_if_open(self) -> Connection | None:
-        """The connection, unless it was lost."""
-        connection = self._connection
-        return None if connection is None or connection.closed else connection
 
     def reset(self) -> None:
         """Throw the connection away."""
@@ -113,27 +126,24 @@ class Link:
 
     def unavailable(self, error: psycopg.Error) -> StoreUnavailable:
         """What PostgreSQL said, without anything secret, and what to look at."""
-        what = error.diag.message_primary or type(error).__name__
-        advice = _ADVICE.get((error.sqlstate or "")[:2], "is it running, and reachable from here?")
-        return StoreUnavailable(
-            f"PostgreSQL store {self.place}: {what}; events wait in Kafka and are tried again: "
-            f"{advice}"
-        )
+        return StoreUnavailable(f"PostgreSQL store {self.place}: {explain(error, self._secrets)}")
 
 
-#: By class of SQLSTATE (PostgreSQL's documentation, appendix "Error Codes").
-_ADVICE: Final = {
-    "25": "is this server a read-only standby?",
-    "28": "check the user and consumer.store_password",
-    "3D": "create the database, or correct its name in consumer.store",
-    "40": "two transactions were in each other's way",
-    "42": "check that this user may use and create in the schema `hookline`",
-    "53": "check the server's disk, memory and max_connections",
-    "55": "something else holds what is needed",
-    "57": "it is stopping or starting, or a statement was cancelled",
-}
+def _parts(url: str) -> dict[str, str]:
+    with suppress(psycopg.Error):
+        return {name: str(value) for name, value in conninfo.conninfo_to_dict(url).items()}
+    # Outside the block above: libpq's own error may quote the password.
+    raise ConfigurationError(
+        "consumer.store: this is no PostgreSQL URL; write postgresql://user@host:5432/database"
+    )
 
 
-def _given(parts: Any) -> dict[str, str]:
+def _secrets(parts: Mapping[str, str]) -> tuple[str, ...]:
+    """The passwords as they are, and as a URL has them."""
+    values = [parts[name] for name in ("password", "sslpassword") if parts.get(name)]
+    return tuple({form for value in values for form in (value, quote(value, safe=""))})
+
+
+def _given(parts: Mapping[str, str]) -> dict[str, str]:
     """What the URL says itself wins."""
-    return {name: str(value) for name, value in parts.items() if name in _SETTINGS}
+    return {name: value for name, value in parts.items() if name in _SETTINGS}

@@ -7,15 +7,16 @@ from typing import Any
 
 from consumer.stores.contract import ParkedEvent, ParkedKey, Partition
 from consumer.stores.operations import Filter, StoredLetter, as_parked
-from consumer.stores.postgres_commit import (
+from consumer.stores.postgres_commit import uuids
+from consumer.stores.postgres_link import Link
+from consumer.stores.postgres_parked import (
     PARK,
     PARKED,
     park_parameters,
     parked_event,
     parked_key,
-    uuids,
+    text,
 )
-from consumer.stores.postgres_link import Link
 from consumer.stores.postgres_schema import STEPS
 from schemas.codec import DEAD_LETTER
 from schemas.errors import StoreUnavailable
@@ -24,6 +25,8 @@ _LETTER = (
     "SELECT letter_number, dedupe_id, event_type, resource_key, letter"
     " FROM hookline.dead_letters WHERE number = %s"
 )
+#: A whole key may be too long for an index, so that its beginning is what serves the paging.
+_PREFIX = "substring(key FROM 1 FOR 512)"
 
 
 class PostgresOperations:
@@ -92,7 +95,8 @@ class PostgresOperations:
                 connection.execute(PARK, park_parameters(self._group, [event], now_ms))
                 connection.execute(
                     "UPDATE hookline.parked_keys SET touched = true, retry_at_ms = %s"
-                    " WHERE number = %s AND topic = %s AND partition = %s AND key = %s",
+                    " WHERE number = %s AND topic = %s AND partition = %s"
+                    " AND key_digest = sha256(%s)",
                     (now_ms, self._group, *event.partition, event.key),
                 )
                 connection.execute(
@@ -111,17 +115,19 @@ class PostgresOperations:
     def parked_keys(
         self, connection: str, after: tuple[Partition, bytes] | None, limit: int
     ) -> list[ParkedKey]:
-        start: tuple[Any, ...] = (*after[0], after[1]) if after else ("", -1, b"")
+        start: tuple[Any, ...] = (
+            (*after[0], after[1][:512], after[1]) if after else ("", -1, b"", b"")
+        )
         with self._link.using() as link:
             rows = link.execute(
                 "SELECT topic, partition, key, events, attempts, retry_at_ms"
                 " FROM hookline.parked_keys k WHERE number = %s"
-                " AND (topic, partition, key) > (%s, %s, %s)"
+                f" AND (topic, partition, {_PREFIX}, key) > (%s, %s, %s, %s)"
                 " AND (%s = '' OR EXISTS (SELECT 1 FROM hookline.parked p"
                 " WHERE p.number = k.number AND p.topic = k.topic AND p.partition = k.partition"
-                " AND p.key = k.key AND p.connection = %s))"
-                " ORDER BY topic, partition, key LIMIT %s",
-                (self._group, *start, connection, connection, limit),
+                " AND p.key_digest = k.key_digest AND p.connection = %s))"
+                f" ORDER BY topic, partition, {_PREFIX}, key LIMIT %s",
+                (self._group, *start, text(connection), text(connection), limit),
             ).fetchall()
         return [parked_key(row) for row in rows]
 
@@ -137,7 +143,7 @@ class PostgresOperations:
                 "UPDATE hookline.parked_keys k SET touched = true, retry_at_ms = %s"
                 " FROM unnest(%s::text[], %s::int[], %s::bytea[]) AS v(topic, partition, key)"
                 " WHERE k.number = %s AND k.topic = v.topic AND k.partition = v.partition"
-                " AND k.key = v.key",
+                " AND k.key_digest = sha256(v.key)",
                 (
                     now_ms,
                     [p.topic for p, _ in wanted],
@@ -157,16 +163,17 @@ def _where(wanted: Filter) -> tuple[str, list[Any]]:
     for column, value in (("connection", wanted.connection), ("reason", wanted.reason)):
         if value:
             parts.append(f"{column} = %s")
-            values.append(value)
+            values.append(text(value))
     if wanted.event_type.endswith(".*"):
         parts.append("starts_with(event_type, %s)")
-        values.append(wanted.event_type[:-1])
+        values.append(text(wanted.event_type[:-1]))
     elif wanted.event_type:
         parts.append("event_type = %s")
-        values.append(wanted.event_type)
+        values.append(text(wanted.event_type))
     if wanted.resource:
         parts.append("(resource_key = %s OR right(resource_key, %s) = %s)")
-        values += [wanted.resource, len(wanted.resource) + 1, f"/{wanted.resource}"]
+        resource = text(wanted.resource)
+        values += [resource, len(resource) + 1, f"/{resource}"]
     if wanted.since_us is not None:
         parts.append("died_at_us >= %s")
         values.append(wanted.since_us)

@@ -47,7 +47,10 @@ CREATE TABLE hookline.dead_letters (
     reason text NOT NULL,
     died_at_us bigint NOT NULL,
     letter bytea NOT NULL,
-    sent boolean NOT NULL DEFAULT false
+    sent boolean NOT NULL DEFAULT false,
+    leased_until timestamptz NOT NULL DEFAULT '-infinity',
+    place bytea,
+    UNIQUE (number, place)
 );
 CREATE INDEX dead_letters_group ON hookline.dead_letters (number, letter_number);
 CREATE INDEX dead_letters_outgoing ON hookline.dead_letters (number, letter_number) WHERE NOT sent;
@@ -56,6 +59,7 @@ CREATE TABLE hookline.parked (
     topic text NOT NULL,
     partition integer NOT NULL,
     key bytea NOT NULL,
+    key_digest bytea NOT NULL GENERATED ALWAYS AS (sha256(key)) STORED,
     log_offset bigint NOT NULL,
     value bytea NOT NULL,
     traceparent text NOT NULL,
@@ -64,19 +68,22 @@ CREATE TABLE hookline.parked (
     event_type text NOT NULL,
     reason text NOT NULL,
     parked_at_ms bigint NOT NULL,
-    PRIMARY KEY (number, topic, partition, key, log_offset)
+    PRIMARY KEY (number, topic, partition, key_digest, log_offset)
 );
 CREATE TABLE hookline.parked_keys (
     number integer NOT NULL,
     topic text NOT NULL,
     partition integer NOT NULL,
     key bytea NOT NULL,
+    key_digest bytea NOT NULL GENERATED ALWAYS AS (sha256(key)) STORED,
     events bigint NOT NULL,
     attempts integer NOT NULL,
     retry_at_ms bigint NOT NULL,
     touched boolean NOT NULL DEFAULT false,
-    PRIMARY KEY (number, topic, partition, key)
+    PRIMARY KEY (number, topic, partition, key_digest)
 );
+CREATE INDEX parked_keys_in_order
+    ON hookline.parked_keys (number, topic, partition, substring(key FROM 1 FOR 512));
 CREATE INDEX parked_keys_touched ON hookline.parked_keys (number, topic, partition) WHERE touched;
 CREATE FUNCTION hookline.fence(holds boolean) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
@@ -133,17 +140,28 @@ def day_table(number: int, day: int) -> str:
     return f"hookline.seen_{number}_{day}"
 
 
-def add_day(connection: Any, number: int, day: int) -> None:
-    """Make a day's table, if it is not there. It blocks nobody: ATTACH takes a weak lock."""
+def add_day(connection: Any, number: int, day: int, patience: str = "20s") -> None:
+    """Make a day's table, if it is not there. It blocks nobody: ATTACH takes a weak lock.
+
+    It waits for a drop of another day, which gives up sooner than this (`PostgresExpiry`).
+    """
     table = day_table(number, day)
     with connection.transaction():
+        connection.execute(f"SET LOCAL lock_timeout = '{patience}'")
         connection.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
-        if connection.execute("SELECT to_regclass(%s)", (table,)).fetchone()[0] is None:
-            connection.execute(f"CREATE TABLE {table} (LIKE hookline.seen_{number} INCLUDING ALL)")
-            connection.execute(
-                f"ALTER TABLE hookline.seen_{number} ATTACH PARTITION {table}"
-                f" FOR VALUES FROM ({day}) TO ({day + 1})"
-            )
+        found = connection.execute(
+            "SELECT relispartition FROM pg_class WHERE oid = to_regclass(%s)", (table,)
+        ).fetchone()
+        if found == (True,):
+            return
+        if found is not None:
+            # Taken out for its age and not dropped: what is in it counts for nothing.
+            connection.execute(f"DROP TABLE {table}")
+        connection.execute(f"CREATE TABLE {table} (LIKE hookline.seen_{number} INCLUDING ALL)")
+        connection.execute(
+            f"ALTER TABLE hookline.seen_{number} ATTACH PARTITION {table}"
+            f" FOR VALUES FROM ({day}) TO ({day + 1})"
+        )
 
 
 def days(connection: Any, number: int) -> list[tuple[int, bool]]:
@@ -156,6 +174,16 @@ def days(connection: Any, number: int) -> list[tuple[int, bool]]:
     return sorted((int(name.rpartition("_")[2]), pending) for name, pending in rows)
 
 
+def left_over(connection: Any, number: int) -> list[int]:
+    """The days whose table was taken out by somebody who then did not come to drop it."""
+    rows = connection.execute(
+        "SELECT relname FROM pg_class WHERE relnamespace = 'hookline'::regnamespace"
+        " AND relkind = 'r' AND NOT relispartition AND relname ~ %s",
+        (f"^seen_{number}_[0-9]+$",),
+    ).fetchall()
+    return sorted(int(name.rpartition("_")[2]) for (name,) in rows)
+
+
 def drop_day(connection: Any, number: int, day: int, pending: bool) -> None:
     """Take a day's table away without ever blocking a commit.
 
@@ -165,4 +193,17 @@ def drop_day(connection: Any, number: int, day: int, pending: bool) -> None:
     table = day_table(number, day)
     how = "FINALIZE" if pending else "CONCURRENTLY"
     connection.execute(f"ALTER TABLE hookline.seen_{number} DETACH PARTITION {table} {how}")
-    connection.execute(f"DROP TABLE IF EXISTS {table}")
+    # A crash before this: `left_over` finds it.
+    drop_left_over(connection, number, day)
+
+
+def drop_left_over(connection: Any, number: int, day: int) -> None:
+    """Drop a day's table that has been taken out, unless it has just been put in again."""
+    table = day_table(number, day)
+    with connection.transaction():
+        connection.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
+        found = connection.execute(
+            "SELECT relispartition FROM pg_class WHERE oid = to_regclass(%s)", (table,)
+        ).fetchone()
+        if found == (False,):
+            connection.execute(f"DROP TABLE {table}")

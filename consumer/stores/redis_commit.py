@@ -176,9 +176,7 @@ class RedisCommit:
     def postpone(self, partition: Partition, key: bytes, attempts: int, retry_at_ms: int) -> None:
         self._ops += ["postpone", member(partition, key), attempts, retry_at_ms]
 
-    def touched(
-        self, partitions: Collection[Partition], *, every: bool = False
-    ) -> list[ParkedKey]:
+    def touched(self, partitions: Collection[Partition], *, every: bool = False) -> list[ParkedKey]:
         if not partitions:
             return []
         found: list[ParkedKey] = []

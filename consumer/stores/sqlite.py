@@ -15,7 +15,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Final
 
-from consumer.stores.contract import Claim, GroupCommit, Outgoing, Partition, Store
+import msgspec
+
+from consumer.stores.contract import Claim, GroupCommit, Layout, Outgoing, Partition, Store
 from consumer.stores.sqlite_commit import DAY_S, SqliteCommit, parked_key
 from consumer.stores.sqlite_schema import VERSION, upgrade
 from schemas.codec import DEAD_LETTER
@@ -66,6 +68,31 @@ class SqliteStore:
         ).fetchall()
         parked = tuple(parked_key(partition, row) for row in rows)
         return Claim(partition, epoch, next_offset, parked)
+
+    def layout(self, topic: str) -> Layout | None:
+        with self._aside() as connection:
+            row = connection.execute(
+                "SELECT layout FROM hookline_layouts WHERE topic = ?", (topic,)
+            ).fetchone()
+        return msgspec.msgpack.decode(row[0], type=Layout) if row else None
+
+    def note_layout(self, topic: str, layout: Layout, before: Layout | None) -> bool:
+        # One consumer has the file, so nobody else can have been faster.
+        with self._aside() as connection:
+            connection.execute(
+                "INSERT OR REPLACE INTO hookline_layouts VALUES (?, ?)",
+                (topic, msgspec.msgpack.encode(layout)),
+            )
+        return True
+
+    def progress(self, topic: str) -> dict[int, int]:
+        with self._aside() as connection:
+            rows = connection.execute(
+                "SELECT partition, next_offset FROM hookline_progress"
+                " WHERE consumer_group = ? AND topic = ? AND next_offset IS NOT NULL",
+                (self._group, topic),
+            ).fetchall()
+        return dict(rows)
 
     @contextmanager
     def commit(self, *, careful: bool = False) -> Iterator[GroupCommit]:

@@ -155,9 +155,7 @@ class SqliteCommit:
             (attempts, retry_at_ms, *partition, key),
         )
 
-    def touched(
-        self, partitions: Collection[Partition], *, every: bool = False
-    ) -> list[ParkedKey]:
+    def touched(self, partitions: Collection[Partition], *, every: bool = False) -> list[ParkedKey]:
         found: list[ParkedKey] = []
         which = "" if every else " AND touched = 1"
         for partition in partitions:

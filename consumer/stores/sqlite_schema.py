@@ -30,7 +30,8 @@ CREATE TABLE hookline_dead_letters (
 CREATE TABLE hookline_store (version INTEGER NOT NULL, consumer_group TEXT NOT NULL);
 """
 
-# Ids are kept by day: expiry then deletes neighbours, and needs no second index.
+# Ids are kept by day: expiry then deletes neighbours, and needs no second index. A dead letter's
+# number is never used again (AUTOINCREMENT): an operator or the outbox may still mean the old one.
 _V2: Final = """
 ALTER TABLE hookline_progress ADD COLUMN owner TEXT NOT NULL DEFAULT '';
 ALTER TABLE hookline_progress ADD COLUMN held_from_s INTEGER;
@@ -51,9 +52,21 @@ CREATE TABLE hookline_applied (
     deleted INTEGER NOT NULL
 ) WITHOUT ROWID;
 CREATE INDEX hookline_applied_day ON hookline_applied (day);
-ALTER TABLE hookline_dead_letters ADD COLUMN event_type TEXT NOT NULL DEFAULT '';
-ALTER TABLE hookline_dead_letters ADD COLUMN resource_key TEXT NOT NULL DEFAULT '';
-ALTER TABLE hookline_dead_letters ADD COLUMN sent INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE hookline_dead_letters RENAME TO hookline_dead_letters_v1;
+CREATE TABLE hookline_dead_letters (
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    dedupe_id BLOB NOT NULL,
+    connection TEXT NOT NULL,
+    event_type TEXT NOT NULL DEFAULT '',
+    resource_key TEXT NOT NULL DEFAULT '',
+    reason TEXT NOT NULL,
+    died_at_us INTEGER NOT NULL,
+    letter BLOB NOT NULL,
+    sent INTEGER NOT NULL DEFAULT 0
+);
+INSERT INTO hookline_dead_letters (number, dedupe_id, connection, reason, died_at_us, letter)
+    SELECT number, dedupe_id, connection, reason, died_at_us, letter FROM hookline_dead_letters_v1;
+DROP TABLE hookline_dead_letters_v1;
 CREATE INDEX hookline_dead_letters_outgoing ON hookline_dead_letters (number) WHERE sent = 0;
 CREATE TABLE hookline_parked (
     topic TEXT NOT NULL,
@@ -79,6 +92,7 @@ CREATE TABLE hookline_parked_keys (
     touched INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (topic, partition, key)
 ) WITHOUT ROWID;
+CREATE TABLE hookline_layouts (topic TEXT NOT NULL PRIMARY KEY, layout BLOB NOT NULL);
 CREATE INDEX hookline_parked_keys_touched ON hookline_parked_keys (topic, partition)
     WHERE touched = 1;
 """

@@ -12,11 +12,13 @@ Parameters = Sequence[Any] | Mapping[str, Any]
 
 _CONTROL: Final = re.compile(
     r"(?:\s|--[^\n]*\n|/\*.*?\*/|;)*"
-    r"(BEGIN|START|COMMIT|END|ROLLBACK|ABORT|SAVEPOINT|RELEASE|PREPARE\s+TRANSACTION|ATTACH"
-    r"|DETACH|VACUUM|PRAGMA)\b",
+    r"(BEGIN|START|COMMIT|END|ROLLBACK|ABORT|SAVEPOINT|RELEASE"
+    r"|PREPARE(?:\s|--[^\n]*\n|/\*.*?\*/)+TRANSACTION|ATTACH|DETACH|VACUUM|PRAGMA|COPY)\b",
     re.IGNORECASE | re.DOTALL,
 )
 _REMEMBERED: Final = 512
+_COMMENT: Final = re.compile(r"[\s;]+|--[^\n\r]*|/\*")
+_NESTED: Final = re.compile(r"/\*|\*/")
 
 
 class Cursor(Protocol):
@@ -64,7 +66,9 @@ class Transaction:
         return self._executemany(sql, rows)
 
     def _check(self, sql: str) -> None:
-        if match := _CONTROL.match(sql):
+        # Both ways: the head of a statement is another where comments nest (PostgreSQL) than where
+        # they do not (SQLite).
+        if match := _CONTROL.match(sql) or _CONTROL.match(_without_head(sql)):
             raise TransactionEnded(
                 f"a handler may not run {match[1].upper()}: the transaction also holds the note "
                 "that the event is done; raise an exception to take this event's effect back"
@@ -72,3 +76,17 @@ class Transaction:
         if len(self._allowed) >= _REMEMBERED:
             self._allowed.clear()
         self._allowed.add(sql)
+
+
+def _without_head(sql: str) -> str:
+    """A statement without the comments at its head, as PostgreSQL reads them."""
+    at = 0
+    while match := _COMMENT.match(sql, at):
+        at = match.end()
+        depth = int(match[0] == "/*")
+        while depth and (mark := _NESTED.search(sql, at)):
+            at = mark.end()
+            depth += 1 if mark[0] == "/*" else -1
+        if depth:
+            return ""
+    return sql[at:]

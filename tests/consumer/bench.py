@@ -37,12 +37,16 @@ class Bench:
         self.group = f"group-{uuid4().hex}"
         self.path = folder / "store.db"
         self.engines: list[ConsumerEngine] = []
-        self._producer = Producer(
-            {"bootstrap.servers": broker.bootstrap_servers, "partitioner": "murmur2_random"}
-        )
+        self.renew_producer()
         SqliteStore(self.path, self.group).close()
         with sqlite3.connect(self.path) as connection:
             connection.execute("CREATE TABLE effects (n INTEGER PRIMARY KEY, id TEXT, key TEXT)")
+
+    def renew_producer(self) -> None:
+        """A producer that knows the topic's partitions as they are now."""
+        self._producer = Producer(
+            {"bootstrap.servers": self.broker.bootstrap_servers, "partitioner": "murmur2_random"}
+        )
 
     def send(
         self,

@@ -8,6 +8,7 @@ import threading
 import time
 
 import pytest
+from confluent_kafka.admin import AdminClient, NewPartitions  # type: ignore[attr-defined]
 
 from consumer.core.backoff import Backoff
 from consumer.core.disposition import Policy
@@ -250,3 +251,37 @@ def _event() -> Event:
         received_at_us=1,
         payload=b"{}",
     )
+
+
+def test_partitions_added_to_a_live_topic_wait_until_the_older_ones_are_drained(
+    bench: Bench,
+) -> None:
+    handlers = Handlers()
+    gate = threading.Event()
+    applied: list[tuple[str, str]] = []
+
+    @handlers.on("*")
+    def slow(event: Event, tx: Transaction) -> None:
+        if event.event_id == "first":
+            gate.wait(60)
+        applied.append((event.resource_id, event.event_id))
+        tx.execute("INSERT INTO effects (id, key) VALUES (?, ?)", (event.event_id, "x"))
+
+    keys = [str(n) for n in range(40)]
+    bench.send("first", resource="0")
+    for key in keys:
+        bench.send(f"old-{key}", resource=key)
+    bench.start(handlers, limits=Limits(max_batch_events=1))
+    time.sleep(2)
+    admin = AdminClient({"bootstrap.servers": bench.broker.bootstrap_servers})
+    admin.create_partitions([NewPartitions(bench.topic, 6)])[bench.topic].result(20)
+    bench.renew_producer()
+    for key in keys:
+        bench.send(f"new-{key}", resource=key)
+    until(lambda: len(bench.engines[0].poll_thread.assigned) == 6, 60)
+    time.sleep(1.5)
+    assert not any(event_id.startswith("new") for _, event_id in applied)
+    gate.set()
+    until(lambda: len(bench.effects()) == 81, 60)
+    for key in keys:
+        assert [e for k, e in applied if k == key and e != "first"] == [f"old-{key}", f"new-{key}"]

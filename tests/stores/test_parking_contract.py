@@ -152,6 +152,20 @@ def test_an_operator_makes_a_parked_key_due_and_its_owner_notices_once(
         assert commit.touched([P0]) == []
 
 
+def test_all_parked_keys_can_be_asked_for_when_an_answer_was_lost(
+    store: Store, claim: Claim, harness: Harness
+) -> None:
+    park(store, claim, event(1), event(2), retry_at_ms=10**15)
+    park(store, claim, event(3, b"other"), retry_at_ms=10**15)
+    with harness.operations() as operations:
+        operations.retry([(P0, b"k")], NOW_MS)
+    for every, found in ((False, {b"k"}), (False, set()), (True, {b"k", b"other"})):
+        with store.commit() as commit:
+            assert {key.key for key in commit.touched([P0], every=every)} == found
+            assert commit.touched([P1], every=every) == []
+            commit.advance([claim], {P0: 100}, (), NOW_S)
+
+
 def test_a_redriven_letter_is_parked_at_its_own_offset_and_can_be_handled_again(
     store: Store, claim: Claim, harness: Harness
 ) -> None:
@@ -181,6 +195,17 @@ def test_a_letter_redriven_behind_a_parked_key_makes_all_of_it_due(
         operations.redrive([x.number for x in operations.letters(ALL, 0, 10)], NOW_MS)
     assert parked(store) == [7, 9]
     assert keys(store) == {b"k": (2, 0, NOW_MS)}
+
+
+def test_a_letters_number_is_never_used_again(store: Store, claim: Claim, harness: Harness) -> None:
+    bury(store, claim, letter(1))
+    (first,) = store.outgoing(10)
+    with harness.operations() as operations:
+        assert operations.redrive([first.number], NOW_MS) == 1
+    bury(store, claim, letter(2))
+    # The outbox has put the first one on the topic meanwhile, and says so.
+    store.sent([first.number])
+    assert [x.letter for x in store.outgoing(10)] == [letter(2).letter]
 
 
 def test_a_discarded_letter_is_gone_and_its_event_stays_done(

@@ -6,7 +6,7 @@ from __future__ import annotations
 import pytest
 
 from consumer.core.staleness import Applied
-from consumer.stores.contract import Claim, Letter, Partition, Store
+from consumer.stores.contract import Claim, Layout, Letter, Partition, Store
 from schemas.dead_letter import DeadLetter
 from schemas.errors import Fenced
 from tests.stores.harness import Harness
@@ -198,6 +198,24 @@ def test_a_dead_letter_goes_out_once_it_is_committed_and_is_then_noted(store: St
     assert [x.letter for x in first] == [letters[0].letter]
     store.sent([first[0].number])
     assert [x.letter for x in store.outgoing(10)] == [letters[1].letter]
+
+
+def test_a_layout_is_noted_in_place_of_the_one_before(store: Store, harness: Harness) -> None:
+    assert store.layout("events") is None
+    first = Layout(4)
+    assert store.note_layout("events", first, None)
+    grown = Layout(6, 4, {0: 17, 1: 0, 2: 3, 3: 2**40})
+    assert store.note_layout("events", grown, first)
+    reopened = harness.open()
+    assert reopened.layout("events") == grown
+    assert reopened.layout("other") is None
+
+
+def test_everybodys_progress_can_be_seen(store: Store, harness: Harness) -> None:
+    first, _ = store.claim([P0, P1])
+    put(harness, store, "x", first, 12, ID_A)
+    assert store.progress("events") == {0: 12}
+    assert store.progress("other") == {}
 
 
 def test_a_store_can_be_closed_twice(store: Store) -> None:
