@@ -45,8 +45,10 @@ constraints: .venv/ready  ## Choose all versions anew.
 		--generate-hashes --no-emit-index-url --no-header --no-annotate --quiet -o constraints.txt
 
 rivals: .venv/ready  ## Choose the versions of the benchmark's rivals anew.
-	@$(BIN)/uv pip compile benchmarks/rivals.in --universal --python-version 3.11 --upgrade \
-		--generate-hashes --no-emit-index-url --no-header --no-annotate --quiet -o benchmarks/rivals.txt
+	@for name in rivals consumer_rivals; do \
+		$(BIN)/uv pip compile benchmarks/$$name.in --universal --python-version 3.11 --upgrade \
+		--generate-hashes --no-emit-index-url --no-header --no-annotate --quiet \
+		-o benchmarks/$$name.txt || exit 1; done
 
 clean:  ## Remove what was built here.
 	@rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -1,6 +1,7 @@
 """`make bench`: runs the parts that are named, or all, and prints what they measured.
 
-Ends with 1 when a figure cannot be believed: a lost webhook, an answer other than 200.
+Ends with 1 when a figure cannot be believed: a lost webhook, an answer other than 200, an effect
+too many or too few.
 """
 
 from __future__ import annotations
@@ -16,21 +17,28 @@ from typing import Any, Final
 import click
 
 from benchmarks import gateway
+from benchmarks.consumer import comparison, ids, io_bound, stuck
 from benchmarks.options import NotBelievable, Options
 from tests.parts.cache import PartMissing
 
 #: Each returns its figures for `--json`, after it has printed them.
 PARTS: Final[dict[str, Callable[[Options], dict[str, Any]]]] = {
     "gateway": gateway.run,
+    "consumer": comparison.run,
+    "stuck": stuck.run,
+    "io": io_bound.run,
+    "ids": ids.run,
 }
 
 
 @click.command()
-@click.argument("parts", nargs=-1, type=click.Choice(sorted(PARTS)))
+@click.argument("parts", nargs=-1, type=click.Choice(list(PARTS)))
 @click.option("--rounds", type=click.IntRange(1), help="Slices of each candidate, in turn.")
 @click.option("--seconds", type=click.IntRange(1), help="How long a slice is.")
 @click.option("--connections", default=64, show_default=True, type=click.IntRange(1))
-@click.option("--quick", is_flag=True, help="Half a minute, for a first look.")
+@click.option("--events", type=click.IntRange(1), help="How many a consumer gets, or ids a store.")
+@click.option("--only", multiple=True, help="A consumer or store to measure; can be repeated.")
+@click.option("--quick", is_flag=True, help="A minute or two, for a first look.")
 @click.option("--json", "json_file", type=click.Path(dir_okay=False, path_type=Path))
 @click.option("--rival-workers", default=1, show_default=True, help="Processes of a rival server.")
 @click.option("--load", type=click.Choice(["wrk", "own"]), help="The load generator.")
@@ -39,6 +47,8 @@ def main(
     rounds: int | None,
     seconds: int | None,
     connections: int,
+    events: int | None,
+    only: tuple[str, ...],
     quick: bool,
     json_file: Path | None,
     rival_workers: int,
@@ -46,8 +56,11 @@ def main(
 ) -> None:
     """Measure PARTS (all when none is named) beside rivals."""
     options = Options(
-        rounds=rounds or (2 if quick else 5),
-        seconds=seconds or (2 if quick else 4),
+        rounds=rounds or 0,
+        seconds=seconds or 0,
+        events=events or 0,
+        quick=quick,
+        only=only,
         connections=connections,
         rival_workers=rival_workers,
         load=load or "",

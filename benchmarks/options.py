@@ -6,13 +6,25 @@ import msgspec
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
-    """`load` names the load generator: `wrk`, `own`, or empty for the best that is there."""
+    """0 of `rounds`, `seconds` or `events`: the part's own default, smaller if `quick`.
 
-    rounds: int = 5
-    seconds: int = 4
+    `load` names the load generator: `wrk`, `own`, or empty for the best that is there. `only`:
+    the candidates to run, all if it is empty.
+    """
+
+    rounds: int = 0
+    seconds: int = 0
+    events: int = 0
+    quick: bool = False
+    only: tuple[str, ...] = ()
     connections: int = 64
     rival_workers: int = 1
     load: str = ""
+
+    def chosen(self, name: str, usual: int, quick: int) -> int:
+        """What was asked for, or the default of a run of this kind."""
+        asked: int = getattr(self, name)
+        return asked or (quick if self.quick else usual)
 
 
 class NotBelievable(Exception):

@@ -28,24 +28,33 @@ def peak_rss_bytes(pid: int) -> int:
     """The most memory that it has had resident; of several processes, the sum."""
     total = 0
     for process in _family(pid):
-        for line in Path(f"/proc/{process}/status").read_text().splitlines():
-            if line.startswith("VmHWM:"):
-                total += int(line.split()[1]) * 1024
+        with suppress(OSError):
+            for line in Path(f"/proc/{process}/status").read_text().splitlines():
+                if line.startswith("VmHWM:"):
+                    total += int(line.split()[1]) * 1024
     return total
 
 
 def _family(pid: int) -> list[int]:
     found = [pid]
     for process in found:
-        for task in Path(f"/proc/{process}/task").iterdir():
-            # A thread may end meanwhile.
-            with suppress(OSError):
-                found += [int(child) for child in (task / "children").read_text().split()]
+        # A process or a thread of it may end meanwhile.
+        with suppress(OSError):
+            for task in Path(f"/proc/{process}/task").iterdir():
+                with suppress(OSError):
+                    found += [int(child) for child in (task / "children").read_text().split()]
     return found
 
 
 def _times(pid: int) -> list[int]:
-    """User and system ticks of a process, then those of its children that it has waited for."""
+    """User and system ticks of a process, then those of its children that it has waited for.
+
+    All 0 of one that has ended since it was found: its parent's have them then.
+    """
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return [0, 0, 0, 0]
     # After the name, which may hold anything: the state is field 3, utime 14.
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    fields = stat.rpartition(")")[2].split()
     return [int(field) for field in fields[11:15]]

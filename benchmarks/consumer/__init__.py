@@ -1,0 +1,1 @@
+"""The consumer beside Quix Streams and FastStream, and what its lanes and stores can do."""
