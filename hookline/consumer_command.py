@@ -23,6 +23,7 @@ from hookline.handler_loading import load_handlers
 from hookline.handler_settings import register
 from hookline.health_server import HealthServer
 from hookline.process import set_up, tune
+from hookline.retention_check import warn_of_short_retention
 from hookline.settings import Settings, load
 from hookline.settings_model import ConsumerSettings
 from hookline.stores import open_store
@@ -92,6 +93,7 @@ def run(settings: Settings) -> int:
         ),
         policy=Policy(consumer.on_failure),
         retention_s=consumer.retention_days * 86_400.0,
+        retention_versions_s=consumer.retention_versions_days * 86_400.0,
         chores=[Chore("dead letters", 1.0, outbox.run)],
         tracing_enabled=telemetry.sampling_bound > 0,
     )
@@ -104,6 +106,7 @@ def run(settings: Settings) -> int:
     ):
         tune()
         engine.start()
+        warn_of_short_retention(settings, properties)
         log.info(
             "consumer started",
             extra={"data": {"group": consumer.group, "handlers": len(handlers)}},

@@ -3,26 +3,46 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 from consumer.stores.operations import Filter, Operations, StoredLetter
 from hookline.config_command import config_option
-from hookline.letter_filter import ago, filter_options, lines, make_filter
+from hookline.letter_filter import ago, filter_options, lines, make_filter, printable
 from hookline.stores import operations
 from schemas.codec import EVENT
 from schemas.errors import CodecError, ConfigurationError
 
 _PAGE: Final = 200
 _BAR_FROM: Final = 20
+#: Each may be some megabytes.
+_LETTERS_AT_ONCE: Final = 20
+_SHOWN: Final = 10
+
+
+class Chosen(NamedTuple):
+    """Letters by their numbers, and a line about each of the first: there may be very many."""
+
+    numbers: list[int]
+    first: list[str]
+
+    def add(self, stored: StoredLetter) -> None:
+        """One more."""
+        self.numbers.append(stored.number)
+        if len(self.first) < _SHOWN:
+            event_type = stored.event_type or "(not readable)"
+            about = f"{stored.letter.reason}  {event_type}  {stored.resource_key}"
+            self.first.append(f"{stored.number}  {printable(about)}")
 
 
 @click.group("dead-letters")
@@ -81,10 +101,11 @@ def show(config: Path | None, number: int, payload: bool) -> None:
         )
     table = Table(box=None, show_header=False)
     for name, value in _summary(stored).items():
-        table.add_row(f"[dim]{name}[/]", str(value))
+        # Not as markup: most of it comes from outside.
+        table.add_row(Text(name, style="dim"), Text(printable(str(value))))
     Console().print(table)
     if payload:
-        click.echo(_payload(stored))
+        click.echo(_payload(stored, terminal=sys.stdout.isatty()))
 
 
 @command.command("redrive")
@@ -113,7 +134,7 @@ def redrive(
             _say(chosen, "would be redriven")
             return
         done = 0
-        for number in _paced([stored.number for stored in chosen], rate, "redriving"):
+        for number in _paced(chosen.numbers, rate, "redriving"):
             done += store.redrive([number], int(time.time() * 1000))
     click.echo(f"{done} redriven; see `hookline parked list` and `hookline dead-letters list`")
 
@@ -138,44 +159,52 @@ def discard(
     with operations(config) as store:
         chosen = _choose(store, wanted, numbers, everything, "discard")
         _say(chosen, "would be discarded" if dry_run else "to discard")
-        if dry_run or not chosen:
+        if dry_run or not chosen.numbers:
             return
         if not yes:
             click.confirm("Discard them for good?", abort=True)
-        done = store.discard([stored.number for stored in chosen])
+        done = sum(
+            store.discard(chosen.numbers[start : start + _PAGE])
+            for start in range(0, len(chosen.numbers), _PAGE)
+        )
     click.echo(f"{done} discarded")
 
 
 def _choose(
     store: Operations, wanted: Filter, numbers: tuple[int, ...], everything: bool, verb: str
-) -> list[StoredLetter]:
+) -> Chosen:
     """The letters meant, the oldest first. Nothing chosen is not everything chosen."""
+    chosen = Chosen([], [])
     if numbers:
-        found = {number: store.letter(number) for number in sorted(set(numbers))}
-        if missing := [str(number) for number, stored in found.items() if stored is None]:
+        missing = []
+        for number in sorted(set(numbers)):
+            stored = store.letter(number)
+            if stored is None:
+                missing.append(str(number))
+            else:
+                chosen.add(stored)
+        if missing:
             raise ConfigurationError(f"there is no dead letter {', '.join(missing)}")
-        return [stored for stored in found.values() if stored is not None]
+        return chosen
     if wanted == Filter() and not everything:
         raise ConfigurationError(
             f"say which to {verb}: numbers, a filter such as --connection or --reason, or --all"
         )
-    chosen: list[StoredLetter] = []
     after = 0
-    while page := store.letters(wanted, after, _PAGE):
-        chosen.extend(page)
+    while page := store.letters(wanted, after, _LETTERS_AT_ONCE):
+        for stored in page:
+            chosen.add(stored)
         after = page[-1].number
     return chosen
 
 
-def _say(chosen: list[StoredLetter], what: str) -> None:
-    click.echo(f"{len(chosen)} {what}")
-    for stored in chosen[:10]:
-        click.echo(
-            f"  {stored.number}  {stored.letter.reason}  {stored.event_type or '(not readable)'}  "
-            f"{stored.resource_key}"
-        )
-    if len(chosen) > 10:
-        click.echo(f"  … and {len(chosen) - 10} more")
+def _say(chosen: Chosen, what: str) -> None:
+    count = len(chosen.numbers)
+    click.echo(f"{count} {what}")
+    for line in chosen.first:
+        click.echo(f"  {line}")
+    if count > _SHOWN:
+        click.echo(f"  … and {count - _SHOWN} more")
 
 
 def _paced(numbers: list[int], rate: float | None, what: str) -> Iterator[int]:
@@ -211,11 +240,18 @@ def _summary(stored: StoredLetter) -> dict[str, Any]:
     }
 
 
-def _payload(stored: StoredLetter) -> str:
+def _payload(stored: StoredLetter, *, terminal: bool) -> str:
     value = stored.letter.value or b""
     try:
         value = EVENT.decode(value).payload
     except CodecError:
         click.echo("(it could not be decoded; these are its bytes as they came)", err=True)
         return value.hex()
-    return value.decode("utf-8", "backslashreplace")
+    return _as_text(value, terminal=terminal)
+
+
+def _as_text(value: bytes, *, terminal: bool) -> str:
+    text = value.decode("utf-8", "backslashreplace")
+    if not terminal:
+        return text
+    return "\n".join("\t".join(map(printable, line.split("\t"))) for line in text.split("\n"))

@@ -210,7 +210,9 @@ def register(
             )
             handlers.on(*_several(mapping.events), stale=mapping.stale)(rows.write)
             if deletes := _several(mapping.delete_on):
-                handlers.on(*deletes, stale=mapping.stale, deletes=True)(rows.delete)
+                handlers.on(*deletes, stale=mapping.stale, deletes=mapping.stale != "apply")(
+                    rows.delete
+                )
         except ConfigurationError as error:
             raise ConfigurationError(
                 [f"consumer.upsert.{at}: {problem}" for problem in error.problems]

@@ -75,8 +75,18 @@ def ago(unix_us: int) -> str:
     return f"{seconds}s ago"
 
 
+def printable(text: str) -> str:
+    """A text from outside as a terminal may get it: what controls or hides something is escaped."""
+    if text.isprintable():
+        return text
+    return "".join(
+        c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text
+    )
+
+
 def lines(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Print rows under a header, a line each however long: for the eye, and for grep."""
+    rows = [[printable(cell) for cell in row] for row in rows]
     widths = [max(len(row[at]) for row in (header, *rows)) for at in range(len(header))]
     for number, row in enumerate((header, *rows)):
         text = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))

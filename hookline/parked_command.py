@@ -13,7 +13,7 @@ import click
 from consumer.stores.contract import ParkedKey, Partition
 from consumer.stores.operations import Operations
 from hookline.config_command import config_option
-from hookline.letter_filter import ago, lines
+from hookline.letter_filter import ago, lines, printable
 from hookline.stores import operations
 from schemas.errors import ConfigurationError
 
@@ -78,8 +78,8 @@ def retry(
     if not (keys or connection or everything):
         raise ConfigurationError("say which to retry: keys, --connection, or --all")
     with operations(config) as store:
-        found = [k for k in _keys(store, connection) if not keys or _text(k.key) in keys]
-        if unknown := set(keys) - {_text(k.key) for k in found}:
+        found = [k for k in _keys(store, connection) if not keys or _names(k.key) & set(keys)]
+        if unknown := set(keys).difference(*(_names(k.key) for k in found)):
             raise ConfigurationError(
                 f"not parked: {', '.join(sorted(unknown))}; `hookline parked list` shows what is"
             )
@@ -108,6 +108,11 @@ def _in(wait_s: float) -> str:
 
 def _text(key: bytes) -> str:
     return key.decode("utf-8", "backslashreplace")
+
+
+def _names(key: bytes) -> set[str]:
+    """A key as it is, and as the list shows it."""
+    return {_text(key), printable(_text(key))}
 
 
 def _row(store: Operations, key: ParkedKey) -> dict[str, Any]:

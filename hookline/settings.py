@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from pydantic import BaseModel, ValidationError
 
+from hookline.contradictions import contradictions
 from hookline.settings_model import SECRET_PROPERTIES, ConnectionSettings, Settings
 from hookline.yaml_source import Source, dotted, read_source, scalar
 from producer.providers.registry import PROVIDERS
@@ -42,6 +43,11 @@ def load(path: Path | None, environ: Mapping[str, str]) -> Settings:
         problems.extend(_explain(e, Settings, (), source, places) for e in error.errors())
     problems.extend(_wrong_options(source, places))
     problems.extend(_repeated(source))
+    if settings is not None:
+        for found in contradictions(settings):
+            written = [p for p in found.places if p in places or p in source.lines]
+            where = _where((written or found.places)[0], source, places)
+            problems.append(f"{where}: {found.message}")
     if problems or settings is None:
         raise ConfigurationError(sorted(dict.fromkeys(problems), key=_by_line))
     return settings

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from datetime import datetime
 from typing import Annotated, Any, Final, Literal
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 from msgspec.structs import replace
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_vali
 from credentials.reference import parse_reference
 from credentials.resolver import Resolver
 from hookline.handler_settings import ForwardSettings, UpsertSettings
+from producer.providers.registry import PROVIDERS
 from schemas.connection import Connection, ConnectionState, SecretReference
 from schemas.errors import SecretError
 from schemas.topics import DEAD_LETTERS, EVENTS, QUARANTINE, Topic
@@ -21,6 +22,8 @@ SLUG: Final = r"^[a-z0-9][a-z0-9._-]{0,62}$"
 Slug = Annotated[str, StringConstraints(pattern=SLUG)]
 Listen = Annotated[str, StringConstraints(pattern=r"^\S*:\d{1,5}$")]
 _SCHEMED: Final = re.compile(r"(env|file|vault|aws-sm|azure-kv):")
+#: In the names of a URL's query, without their punctuation; a file's path (sslkey) is none.
+_SECRET_NAME: Final = re.compile(r"passw|passphrase|pwd|secret|token|credential|apikey|accesskey")
 # librdkafka properties that hold a secret: only as a reference.
 SECRET_PROPERTIES: Final = frozenset(
     {
@@ -105,7 +108,7 @@ class ConnectionSettings(_Model):
 
     id: Slug = Field(description="Its name in the URL: /webhooks/{id}.")
     tenant: Slug = Field(description="The customer.")
-    provider: str = Field(description="github, standard_webhooks or hmac.")
+    provider: str = Field(description=f"One of {', '.join(sorted(PROVIDERS))}.")
     secrets: list[SecretSettings] = Field(min_length=1, max_length=8)
     options: dict[str, Any] = Field({}, description="The provider's own options.")
     state: ConnectionState = Field(ConnectionState.ACTIVE, description="paused takes nothing.")
@@ -217,9 +220,9 @@ class ConsumerSettings(_Model):
     )
     concurrency: int = Field(256, ge=1, le=100_000, description="External handlers at once.")
     threads: int = Field(16, ge=1, le=1_000, description="For handlers that are not async.")
-    max_buffered_events: int = Field(20_000, ge=1)
+    max_buffered_events: int = Field(10_000, ge=1)
     max_buffered_bytes: int = Field(67_108_864, ge=4_194_304)
-    max_batch_events: int = Field(500, ge=1, le=100_000, description="In one transaction.")
+    max_batch_events: int = Field(2_000, ge=1, le=100_000, description="In one transaction.")
     drain_deadline_ms: int = Field(20_000, ge=0, le=600_000)
     handler_timeout_ms: int = Field(
         60_000, ge=10, le=86_400_000, description="Of an async handler without a transaction."
@@ -236,6 +239,13 @@ class ConsumerSettings(_Model):
         description="How long an id is remembered; longer than a topic keeps events, or a "
         "provider sends one again.",
     )
+    retention_versions_days: int = Field(
+        0,
+        ge=0,
+        le=36_500,
+        description="How long what is applied to a resource is remembered, so that an older event, "
+        "such as a redriven one, cannot overwrite it. 0: for good.",
+    )
     forward: list[ForwardSettings] = Field([], description="Targets that events are posted to.")
     upsert: list[UpsertSettings] = Field([], description="Tables that are kept from a mapping.")
     retry: RetrySettings = RetrySettings()
@@ -244,7 +254,15 @@ class ConsumerSettings(_Model):
     @field_validator("store")
     @classmethod
     def _holds_no_password(cls, store: str) -> str:
-        if urlsplit(store).password is not None:
+        try:
+            parts = urlsplit(store)
+            query = parse_qsl(parts.query, keep_blank_values=True)
+        except ValueError:
+            raise ValueError(
+                "this is no store's URL; write one such as postgresql://user@host:5432/database"
+            ) from None
+        names = (re.sub(r"[^a-z]", "", name.lower()) for name, _ in query)
+        if parts.password is not None or any(map(_SECRET_NAME.search, names)):
             raise ValueError(
                 "a password may not be in the URL: write it as consumer.store_password with a "
                 "reference, such as env:STORE_PASSWORD"

@@ -189,11 +189,11 @@ def _long(data: bytes, at: int) -> tuple[int, int]:
     while True:
         byte = data[at]
         at += 1
+        if shift > 63:
+            # Longer than 64 bits: no long, however far it goes on.
+            raise IndexError
         if byte < 128:
             value |= byte << shift
-            if shift > 63:
-                # Longer than 64 bits: no long.
-                raise IndexError
             return (value >> 1) ^ -(value & 1), at
         value |= (byte & 127) << shift
         shift += 7

@@ -23,6 +23,7 @@ class Work(Enum):
 
     TRANSACTION = "transaction"
     EXTERNAL = "external"
+    THREAD = "thread"
 
 
 class _Waiting(msgspec.Struct, Generic[T], gc=False):
@@ -75,6 +76,8 @@ class Lanes(Generic[P, T]):
         self._ready: dict[Work, deque[_Lane[P, T]]] = {work: deque() for work in Work}
         self._delayed: list[tuple[float, int, _Lane[P, T]]] = []
         self._ticket = 0
+        #: How many lanes rest until their next attempt.
+        self.resting = 0
         self.events = 0
         self.bytes = 0
 
@@ -85,6 +88,11 @@ class Lanes(Generic[P, T]):
     def full(self) -> bool:
         """Whether the feeder must stop: waiting and in-flight events reach a bound."""
         return self.events >= self._max_events or self.bytes >= self._max_bytes
+
+    @property
+    def free_bytes(self) -> int:
+        """How many bytes are left until the bound; 0 beyond it."""
+        return max(0, self._max_bytes - self.bytes)
 
     @property
     def partitions(self) -> set[P]:
@@ -140,7 +148,7 @@ class Lanes(Generic[P, T]):
             lane = self._make(partition, key)
         elif lane.in_flight:
             return None
-        lane.rest = 0
+        self._end_rest(lane)
         lane.in_flight = True
         return Run(lane, [])
 
@@ -182,6 +190,7 @@ class Lanes(Generic[P, T]):
         else:
             self._ticket += 1
             lane.rest = self._ticket
+            self.resting += 1
             heapq.heappush(self._delayed, (retry_at, self._ticket, lane))
         return True
 
@@ -194,7 +203,7 @@ class Lanes(Generic[P, T]):
         while self._delayed and self._delayed[0][0] <= now:
             _, ticket, lane = heapq.heappop(self._delayed)
             if lane.rest == ticket and not lane.dropped:
-                lane.rest = 0
+                self._end_rest(lane)
                 self._queue(lane)
 
     def next_wake(self) -> float | None:
@@ -204,11 +213,6 @@ class Lanes(Generic[P, T]):
     def ready(self, work: Work) -> bool:
         """Whether `take` would give something."""
         return any(lane.idle for lane in self._ready[work])
-
-    @property
-    def resting(self) -> int:
-        """How many lanes rest until their next attempt; an upper bound."""
-        return len(self._delayed)
 
     def heads(self) -> Iterator[T]:
         """The first event of every lane."""
@@ -233,6 +237,11 @@ class Lanes(Generic[P, T]):
         """How many lanes of a partition have a run in flight."""
         return sum(lane.in_flight for lane in self._of(partition))
 
+    def _end_rest(self, lane: _Lane[P, T]) -> None:
+        if lane.rest:
+            lane.rest = 0
+            self.resting -= 1
+
     def _queue(self, lane: _Lane[P, T]) -> None:
         if not lane.queued:
             lane.queued = True
@@ -248,6 +257,7 @@ class Lanes(Generic[P, T]):
         return lane
 
     def _remove(self, lane: _Lane[P, T]) -> int:
+        self._end_rest(lane)
         lane.dropped = True
         del self._lanes[lane.partition][lane.key]
         self._count -= 1

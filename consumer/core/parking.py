@@ -49,6 +49,11 @@ class Parking(Generic[P]):
         state = self._keys.get(partition, {}).get(key)
         return state.events if state else 0
 
+    def attempts(self, partition: P, key: bytes) -> int:
+        """How often the first event of a key was tried in vain since it was parked."""
+        state = self._keys.get(partition, {}).get(key)
+        return state.attempts if state else 0
+
     def holds(self, partition: P, key: bytes) -> bool:
         """Whether later events of this key must queue behind parked ones."""
         keys = self._keys.get(partition)

@@ -9,17 +9,22 @@ from __future__ import annotations
 import logging
 from typing import Any, Final, Protocol
 
-from confluent_kafka import KafkaException, Message, Producer
+import msgspec
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from consumer.stores.contract import Outgoing
 from schemas.codec import DEAD_LETTER
+from schemas.dead_letter import DeadLetter
 from schemas.event import HEADER_REQUEST_ID
+from schemas.topics import DEAD_LETTERS
 
 log = logging.getLogger("hookline.consumer")
 
 HEADER_REASON: Final = "hookline-reason"
 _AT_ONCE: Final = 50
 _FLUSH_S: Final = 10.0
+#: Room for the letter's other fields, up to what the topic takes.
+_LARGEST_BYTES: Final = DEAD_LETTERS.max_message_bytes - 256 * 1024
 
 
 class OutgoingLetters(Protocol):
@@ -37,6 +42,8 @@ class DeadLetterOutbox:
         self._store = store
         self._topic = topic
         self._told = False
+        #: Letters that are too large for the topic with their value, and go without it.
+        self._too_large: set[int] = set()
         self._producer = Producer(
             {
                 **properties,
@@ -45,6 +52,8 @@ class DeadLetterOutbox:
                 "partitioner": "murmur2_random",
                 "linger.ms": 5,
                 "message.timeout.ms": 30_000,
+                # As the topic's own; librdkafka's default is less than an event may be.
+                "message.max.bytes": DEAD_LETTERS.max_message_bytes,
             },
             logger=logging.getLogger("hookline.kafka"),
         )
@@ -55,29 +64,16 @@ class DeadLetterOutbox:
         if not waiting:
             return False
         acknowledged: list[int] = []
-
-        def report(number: int, error: Any) -> None:
-            if error is None:
-                acknowledged.append(number)
-
         for outgoing in waiting:
             letter = outgoing.letter
-            headers: list[tuple[str, str | bytes | None]] = [(HEADER_REASON, letter.reason)]
-            if letter.request_id:
-                headers.append((HEADER_REQUEST_ID, letter.request_id.hex()))
-
-            def done(error: Any, _: Message, number: int = outgoing.number) -> None:
-                report(number, error)
-
-            try:
-                self._producer.produce(
-                    self._topic,
-                    DEAD_LETTER.encode(letter),
-                    letter.key,
-                    on_delivery=done,
-                    headers=headers,
+            if outgoing.number in self._too_large or len(letter.value or b"") > _LARGEST_BYTES:
+                letter = msgspec.structs.replace(
+                    letter,
+                    value=None,
+                    headers={},
+                    detail=f"{letter.detail} (too large for this topic: its value is in the store)",
                 )
-            except (BufferError, KafkaException):
+            if not self._send(outgoing.number, letter, acknowledged):
                 break
         self._producer.flush(_FLUSH_S)
         if acknowledged:
@@ -91,6 +87,35 @@ class DeadLetterOutbox:
                 extra={"data": {"topic": self._topic, "waiting": len(waiting)}},
             )
         return len(acknowledged) == _AT_ONCE
+
+    def _send(self, number: int, letter: DeadLetter, acknowledged: list[int]) -> bool:
+        """Hand one to the client; False if its queue is full."""
+
+        def done(error: KafkaError | None, _: Message) -> None:
+            if error is None:
+                acknowledged.append(number)
+                self._too_large.discard(number)
+            elif error.code() == KafkaError.MSG_SIZE_TOO_LARGE:
+                self._too_large.add(number)
+
+        headers: list[tuple[str, str | bytes | None]] = [(HEADER_REASON, letter.reason)]
+        if letter.request_id:
+            headers.append((HEADER_REQUEST_ID, letter.request_id.hex()))
+        try:
+            self._producer.produce(
+                self._topic,
+                DEAD_LETTER.encode(letter),
+                letter.key,
+                on_delivery=done,
+                headers=headers,
+            )
+        except BufferError:
+            return False
+        except KafkaException as error:
+            # This one cannot be sent as it is; the ones behind it can.
+            if error.args[0].code() == KafkaError.MSG_SIZE_TOO_LARGE:
+                self._too_large.add(number)
+        return True
 
     def close(self) -> None:
         """Wait a moment for what is under way; what is not acknowledged is sent after a start."""

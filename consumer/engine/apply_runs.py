@@ -7,15 +7,16 @@ group commit in the same transaction.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+import inspect
+from collections.abc import Callable, Coroutine, Generator, Mapping, Sequence
+from typing import Any, Final
 
 import msgspec
 
 from consumer.core.disposition import Outcome
 from consumer.core.lanes import Run
 from consumer.core.staleness import Applied, Stale, is_stale, newest
-from consumer.engine.record import BEHIND, Record, monotonic_ns
+from consumer.engine.record import BEHIND, Record, monotonic_ns, traceparent_of
 from consumer.engine.tracing import ConsumerTracing
 from consumer.handlers.registration import Handler
 from consumer.stores.contract import GroupCommit, Letter, Partition
@@ -23,6 +24,9 @@ from schemas.errors import HandlerError, PermanentError, StoreError, Transaction
 from schemas.request_id import current_request_id
 
 RecordRun = Run[Partition, Record]
+
+#: For how long one transaction goes on calling handlers; the store's lock is held meanwhile.
+_EFFECTS_NS: Final = 200_000_000
 
 
 class RunResult(msgspec.Struct):
@@ -54,6 +58,8 @@ class Effects:
         self._before = applied
         self._tracing = tracing
         self._loop = loop
+        self._now_ns = 0
+        self._until_ns = monotonic_ns() + _EFFECTS_NS
         self._singly: set[str] = set()
         self._gathered: list[Record] = []
         self._gathered_ids: set[bytes] = set()
@@ -71,13 +77,29 @@ class Effects:
         """Apply runs in turn."""
         results = [RunResult(run, []) for run in runs]
         for result in results:
+            if self._now_ns > self._until_ns:
+                break
             self._apply_run(result)
         self._call_gathered()
         return results
 
+    def _run_async(self, coroutine: Any) -> None:
+        loop = self._loop
+        try:
+            loop.run_until_complete(coroutine)
+        finally:
+            # What the handler has left running would go on in another event's savepoint.
+            if left := asyncio.all_tasks(loop):
+                for task in left:
+                    task.cancel()
+                loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
+
     def _apply_run(self, result: RunResult) -> None:
         items, outcomes = result.run.items, result.outcomes
         while result.error is None and len(outcomes) < len(items):
+            if self._now_ns > self._until_ns and not self._gathered:
+                # One slow key must not hold up all others: the rest comes in the next batch.
+                return
             record = items[len(outcomes)]
             handler = record.handler
             if (
@@ -220,6 +242,7 @@ class Effects:
                     letter=record.letter,
                     event_type=event.event_type if event else "",
                     resource_key=event.resource_key if event else "",
+                    traceparent=traceparent_of(record),
                 )
             )
         elif outcome is Outcome.APPLIED:
@@ -256,13 +279,14 @@ class Effects:
     ) -> Exception | None:
         commit = self._commit
         started_ns = monotonic_ns()
+        handle = commit.handle.lend()
         commit.savepoint()
         try:
             with self._tracing.process_all(records):
                 if handler.is_async:
-                    self._loop.run_until_complete(function(argument, commit.handle))
+                    self._run_async(function(argument, handle))
                 else:
-                    function(argument, commit.handle)
+                    refuse_unawaited(function(argument, handle), handler)
         except StoreError:
             # The database itself: no event is at fault, the whole batch is tried again.
             raise
@@ -281,9 +305,25 @@ class Effects:
                 return error
             return None
         finally:
-            handled_ns = monotonic_ns()
+            handle.end()
+            handled_ns = self._now_ns = monotonic_ns()
             for record in records:
                 record.started_ns, record.handled_ns = started_ns, handled_ns
+
+
+def refuse_unawaited(returned: Any, handler: Handler) -> None:
+    """HandlerError if a plain function gave back a coroutine or a generator: nothing has run."""
+    if returned is None or not (
+        inspect.isawaitable(returned) or inspect.isgenerator(returned)
+        or inspect.isasyncgen(returned)
+    ):  # fmt: skip
+        return
+    if isinstance(returned, Coroutine | Generator):
+        returned.close()
+    raise HandlerError(
+        f"{handler.name} returned {type(returned).__name__} and has done nothing: write it, or "
+        "what wraps it, as `async def`"
+    )
 
 
 def as_failure(error: BaseException) -> Exception:

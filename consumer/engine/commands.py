@@ -18,9 +18,9 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
 
     concurrency: int = 256
     threads: int = 16
-    max_buffered_events: int = 20_000
+    max_buffered_events: int = 10_000
     max_buffered_bytes: int = 64 * 1024 * 1024
-    max_batch_events: int = 500
+    max_batch_events: int = 2_000
     drain_deadline_s: float = 20.0
     #: An async handler without a transaction that takes longer has failed (it may pass).
     handler_timeout_s: float = 60.0

@@ -16,7 +16,7 @@ from queue import Empty, SimpleQueue
 from consumer.core.backoff import Backoff
 from consumer.core.disposition import Action, Outcome
 from consumer.core.lanes import Lanes
-from consumer.engine.apply_runs import RecordRun
+from consumer.engine.apply_runs import RecordRun, RunResult
 from consumer.engine.commands import (
     Assigned,
     Command,
@@ -39,9 +39,11 @@ from consumer.engine.record import Record, read, read_parked
 from consumer.engine.tracing import ConsumerTracing
 from consumer.handlers.registration import Handlers
 from consumer.stores.contract import ParkedEvent, Partition
-from schemas.errors import HandlerError
+from schemas.errors import HandlerError, StatementFailed, TransactionEnded
 
 log = logging.getLogger("hookline.consumer")
+
+_COMMANDS_AT_ONCE = 256
 
 
 class Dispatcher:
@@ -91,6 +93,7 @@ class Dispatcher:
             self._parked,
             self.ownership,
             concurrency=limits.concurrency,
+            threads=limits.threads,
             max_events=limits.max_batch_events,
             scan_every_s=parking.scan_every_s,
             backoff=backoff,
@@ -124,6 +127,11 @@ class Dispatcher:
         return self._next.oldest_ms
 
     @property
+    def store_failing(self) -> bool:
+        """Whether the store does not commit at present."""
+        return self._next.failing
+
+    @property
     def idle_s(self) -> float:
         """For how long nothing has ended though something could; 0 while nothing waits."""
         if len(self._lanes) <= self._lanes.resting:
@@ -141,6 +149,15 @@ class Dispatcher:
                 if isinstance(command, Stop):
                     return
                 self.obey(command)
+                # What has come meanwhile, before anything is handed out: a batch then holds more.
+                for _ in range(_COMMANDS_AT_ONCE):
+                    try:
+                        command = self.inbox.get_nowait()
+                    except Empty:
+                        break
+                    if isinstance(command, Stop):
+                        return
+                    self.obey(command)
             if self.stopped_by_policy:
                 raise HandlerError(self.stopped_by_policy)
             self.hand_out()
@@ -150,7 +167,8 @@ class Dispatcher:
         times = [self._lanes.next_wake(), self._parked.next_due(), *self._next.when()]
         waits = [at - self._clock() for at in times if at is not None]
         # Never quite at once: what is due may have to wait for something else to end.
-        return max(0.005, min(waits)) if waits else None
+        # And never longer than a wait can be given in seconds.
+        return min(3600.0, max(0.005, min(waits))) if waits else None
 
     def wake(self) -> None:
         """Let time have its effect."""
@@ -169,6 +187,7 @@ class Dispatcher:
                 self._active_s = self._clock()
             if command.error is not None:
                 self._next.failed(batch, command.error)
+                self._blame(batch, command.error)
                 self._settle_draining()
             else:
                 self._batch_committed(command)
@@ -221,7 +240,7 @@ class Dispatcher:
         self.ownership.complete(result.batch.claims, result.offsets)
         ended: list[Outcome] = []
         records: list[Record] = []
-        for run_result in result.runs:
+        for run_result in _unstarted_first(result.runs):
             run, outcomes = run_result.run, run_result.outcomes
             if result.parking and not run.lane.dropped:
                 self._parked.ended(run, outcomes, result.batch.park_delay_s)
@@ -243,6 +262,7 @@ class Dispatcher:
                 self._next.left(run)
                 self._lanes.finish(run, 0)
             else:
+                self._next.called(run)
                 self._external.start(run)
         for run, parked in result.loaded:
             self._parked.loaded(run, self._read_parked(parked))
@@ -264,12 +284,25 @@ class Dispatcher:
         now_ns = time.monotonic_ns()
         return [read_parked(event, self._handlers, now_ns, context_of) for event in parked]
 
+    def _blame(self, batch: Batch, error: Exception) -> None:
+        """A batch of one event that breaks its transaction has failed, not the store."""
+        alone = len(batch.runs) == 1 and len(batch.runs[0].items) == 1
+        if not alone or batch.checks or batch.marks:
+            return
+        if isinstance(error, StatementFailed | TransactionEnded):
+            run = self._lanes.hold(batch.runs[0].partition, batch.runs[0].key)
+            if run is not None:
+                run.items = batch.runs[0].items
+                self._failed(run, 0, HandlerError(str(error)))
+
     def _failed(self, run: RecordRun, done: int, error: Exception) -> None:
         """The event behind the first `done` of a run has failed."""
         if run.lane.dropped:
             return
         record = run.items[done]
-        decision = self._failures.decide(record, error, room=self._parked.room(run))
+        decision = self._failures.decide(
+            record, error, room=self._parked.room(run), pressed=self._lanes.full
+        )
         retry_at: float | None = None
         discard = 0
         if decision.action is Action.RETRY:
@@ -288,6 +321,7 @@ class Dispatcher:
 
     def _external_done(self, command: ExternalDone) -> None:
         run = command.run
+        self._next.returned(run)
         if command.error is None:
             self._next.mark(run)
             return
@@ -319,6 +353,15 @@ class Dispatcher:
             event.set()
 
     def _forget(self, partition: Partition) -> None:
+        self._next.given_up(partition)
+        self._external.cancel(partition)
         self._lanes.drop(partition)
         self._parked.drop(partition)
         self.ownership.forget(partition)
+
+
+def _unstarted_first(results: list[RunResult]) -> list[RunResult]:
+    """The runs for which there was no time go to the front of the next batch: their lanes first."""
+    if not results or results[-1].outcomes or results[-1].error is not None:
+        return results
+    return sorted(results, key=lambda result: bool(result.outcomes or result.error))

@@ -51,7 +51,7 @@ def kafka_protocols(
         "fetch.queue.backoff.ms": 20,
         # Counted per partition, so the bytes are the bound that holds.
         "queued.min.messages": 5_000,
-        "queued.max.messages.kbytes": 32_768,
+        "queued.max.messages.kbytes": 16_384,
         "fetch.wait.max.ms": 100,
     }
     ours = {
@@ -74,6 +74,13 @@ def kafka_protocols(
     return [{**shared, **protocol, **overrides, **ours} for protocol in protocols]
 
 
+def _expire(store: Store, ids_s: float, versions_s: float) -> bool:
+    now_s = time.time()
+    applied_before_s = int(now_s - versions_s) if versions_s else None
+    before_s = int(now_s - ids_s)
+    return store.expire(before_s, _EXPIRE_AT_ONCE, applied_before_s=applied_before_s) > 0
+
+
 class ConsumerEngine:
     """Start it, wait for `failed` or a signal, stop it."""
 
@@ -90,10 +97,14 @@ class ConsumerEngine:
         backoff: Backoff | None = None,
         policy: Policy = Policy.PARK,
         retention_s: float = 7 * 86_400.0,
+        retention_versions_s: float = 0.0,
         chores: Sequence[Chore] = (),
         tracing_enabled: bool = False,
     ) -> None:
-        """`retention_s`: how long an id is remembered after its event was done."""
+        """`retention_s`: how long an id is remembered after its event was done.
+
+        `retention_versions_s`: how long what is applied to a resource is; 0: for good.
+        """
         limits = limits or Limits()
         parking = parking or ParkingLimits()
         owner = f"{socket.gethostname()}:{os.getpid()}"
@@ -150,7 +161,7 @@ class ConsumerEngine:
                 Chore(
                     "expiry",
                     60.0,
-                    lambda: store.expire(int(time.time() - retention_s), _EXPIRE_AT_ONCE) > 0,
+                    lambda: _expire(store, retention_s, retention_versions_s),
                 ),
                 Chore("event loop", 1.0, self._external.look),
                 *chores,
@@ -206,6 +217,9 @@ class ConsumerEngine:
         """Whether partitions are assigned (a spare replica is not needed, and not ready)."""
         if not self.poll_thread.assigned:
             return False, "no partition is assigned yet"
+        if self.dispatcher.store_failing:
+            # No reason to be started anew: it would find the same store.
+            return False, "the store does not commit; events wait in Kafka"
         return self.live()
 
     def _gauges(self) -> Gauges:

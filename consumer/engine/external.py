@@ -12,12 +12,14 @@ import sys
 import threading
 import time
 import traceback
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
-from consumer.engine.apply_runs import RecordRun, as_failure
+from consumer.engine.apply_runs import RecordRun, as_failure, refuse_unawaited
 from consumer.engine.record import Record, monotonic_ns
 from consumer.engine.tracing import ConsumerTracing
+from consumer.stores.contract import Partition
 from schemas.request_id import current_request_id
 
 log = logging.getLogger("hookline.consumer")
@@ -40,11 +42,16 @@ class ExternalHandlers:
         self._done = done
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="hookline-handler")
         self._loop = asyncio.new_event_loop()
-        self._tasks: set[asyncio.Task[None]] = set()
+        #: In the order in which they began.
+        self._tasks: dict[asyncio.Task[None], RecordRun] = {}
+        self._overdue: set[RecordRun] = set()
+        self._to_start: deque[RecordRun] = deque()
+        self._waking = False
         self._running = 0
         self._counting = threading.Lock()
-        self._beat_s = time.monotonic()
+        self._asked_s = self._beat_s = time.monotonic()
         self._told_s = 0.0
+        self._loop.call_soon(self._watch)
         self._thread = threading.Thread(
             target=self._loop.run_forever, name="hookline-handlers", daemon=True
         )
@@ -55,10 +62,38 @@ class ExternalHandlers:
         record = run.items[0]
         assert record.handler is not None
         if record.handler.is_async:
-            self._loop.call_soon_threadsafe(self._start_task, run, record)
+            # One wake-up of the loop for all that come together: each is a write to a pipe.
+            self._to_start.append(run)
+            if not self._waking:
+                self._waking = True
+                self._loop.call_soon_threadsafe(self._start_tasks)
         else:
             context = contextvars.copy_context()
             self._pool.submit(context.run, self._run_sync, run, record)
+
+    def cancel(self, partition: Partition) -> None:
+        """Cut off the async handlers of a partition that is no longer ours.
+
+        One on a thread goes on; each still ends in `done`.
+        """
+        if not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._cancel, partition)
+
+    def _cancel(self, partition: Partition) -> None:
+        for task, run in self._tasks.items():
+            if run.partition == partition:
+                task.cancel()
+
+    def _watch(self) -> None:
+        """Cut off what takes too long. One timer for all: one for each costs 6 µs an event."""
+        self._loop.call_later(min(1.0, self._timeout_s / 4), self._watch)
+        before_ns = monotonic_ns() - int(self._timeout_s * 1e9)
+        for task, run in self._tasks.items():
+            started_ns = run.items[0].started_ns
+            if not started_ns or started_ns > before_ns:
+                break
+            self._overdue.add(run)
+            task.cancel()
 
     @property
     def idle(self) -> bool:
@@ -67,12 +102,16 @@ class ExternalHandlers:
 
     def look(self) -> bool:
         """A chore: say so if a handler keeps the event loop from running. Nothing more to do."""
-        beat_s = self._beat_s
-        self._loop.call_soon_threadsafe(self._beat)
-        blocked_s = time.monotonic() - beat_s
-        if blocked_s < BLOCKED_S or beat_s == self._told_s:
+        now_s = time.monotonic()
+        if self._beat_s >= self._asked_s:
+            self._asked_s = now_s
+            self._loop.call_soon_threadsafe(self._beat)
             return False
-        self._told_s = beat_s
+        # From when the loop was asked, not from the last look: that may be late itself.
+        blocked_s = now_s - self._asked_s
+        if blocked_s < BLOCKED_S or self._asked_s == self._told_s:
+            return False
+        self._told_s = self._asked_s
         frame = sys._current_frames().get(self._thread.ident or 0)
         where = traceback.extract_stack(frame)[-1] if frame else None
         log.warning(
@@ -98,10 +137,14 @@ class ExternalHandlers:
         if not self._thread.is_alive():
             self._loop.close()
 
-    def _start_task(self, run: RecordRun, record: Record) -> None:
-        task = self._loop.create_task(self._run_async(run, record))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+    def _start_tasks(self) -> None:
+        # Before it looks: what is added from here on wakes the loop again.
+        self._waking = False
+        while self._to_start:
+            run = self._to_start.popleft()
+            task = self._loop.create_task(self._run_async(run, run.items[0]))
+            self._tasks[task] = run
+            task.add_done_callback(self._tasks.pop)
 
     async def _run_async(self, run: RecordRun, record: Record) -> None:
         handler, event = record.handler, record.event
@@ -112,10 +155,14 @@ class ExternalHandlers:
         record.started_ns = monotonic_ns()
         try:
             with self._tracing.process(record):
-                async with asyncio.timeout(self._timeout_s):
-                    await record.function(event)
+                await record.function(event)
         except BaseException as raised:
             error = as_failure(raised)
+            if run in self._overdue:
+                self._overdue.discard(run)
+                error = TimeoutError(f"the handler was cut off after {self._timeout_s:g} s")
+        # It may have ended well in spite of being cut off.
+        self._overdue.discard(run)
         record.handled_ns = monotonic_ns()
         self._done(run, error)
 
@@ -137,7 +184,7 @@ class ExternalHandlers:
         record.started_ns = monotonic_ns()
         try:
             with self._tracing.process(record):
-                record.function(event)
+                refuse_unawaited(record.function(event), handler)
         except BaseException as raised:
             error = as_failure(raised)
         record.handled_ns = monotonic_ns()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import traceback
 from collections.abc import Callable
+from typing import Any, Final
 
 import msgspec
 
@@ -16,6 +18,10 @@ from schemas.dead_letter import DeadLetter
 from schemas.errors import CodecError, PermanentError, RetryLater
 
 log = logging.getLogger("hookline.consumer")
+
+_LONGEST_S: Final = 86_400.0
+#: A parked event is tried so often as its key's first before it is given up for its age.
+_TRIES_PARKED: Final = 5
 
 
 class Decision(msgspec.Struct, frozen=True):
@@ -52,15 +58,27 @@ class Failures:
         self._clock = clock
         self._wall_s = wall_s
 
-    def decide(self, record: Record, error: Exception, *, room: bool) -> Decision:
-        """The decision for a failed attempt; `room`: whether its key may be parked now."""
+    def decide(
+        self, record: Record, error: Exception, *, room: bool, pressed: bool = False
+    ) -> Decision:
+        """The decision for a failed attempt.
+
+        `room`: whether its key may be parked now; `pressed`: whether memory is needed for others.
+        """
         now = self._clock()
         record.attempts += 1
-        if record.attempts == 1:
+        if record.attempts == 1 or record.first_failure_s == 0.0:
             record.first_failure_s = now
-        outcome = self._outcome(record, error, now, room)
+        delay_s = self._delay_s(record, error)
+        spent = self._backoff.exhausted(record.first_failure_s, now)
+        if self._policy is Policy.PARK and room:
+            # Parked, it takes no memory: when that is needed, or for a wait beyond the budget.
+            beyond = self._backoff.exhausted(record.first_failure_s, now + delay_s)
+            spent = spent or pressed or beyond
+        outcome = self._outcome(record, error, spent, room)
         action = dispose(outcome, self._policy)
         _log_failure(record, error, outcome, action)
+        _forget_frames(error)
         if action is Action.DEAD_LETTER:
             record.letter = self._letter(record, error, outcome)
             return Decision(action)
@@ -68,20 +86,27 @@ class Failures:
         if action is Action.PARK:
             record.park_reason = "exhausted"
             return Decision(action)
-        delay_s = self._backoff.delay_s(record.attempts, self._draw())
-        if isinstance(error, RetryLater) and error.after_s is not None:
-            delay_s = max(delay_s, error.after_s)
         return Decision(action, delay_s)
 
-    def _outcome(self, record: Record, error: Exception, now: float, room: bool) -> Outcome:
+    def _delay_s(self, record: Record, error: Exception) -> float:
+        delay_s = self._backoff.delay_s(record.attempts, self._draw())
+        if isinstance(error, RetryLater) and error.after_s is not None:
+            # Whatever a handler makes of a header: milliseconds, infinity, no number at all.
+            wanted_s = error.after_s
+            if wanted_s > delay_s:
+                delay_s = min(wanted_s, _LONGEST_S)
+        return delay_s
+
+    def _outcome(self, record: Record, error: Exception, spent: bool, room: bool) -> Outcome:
         outcome = classify(error)
         if outcome is not Outcome.TRANSIENT:
             return outcome
         if record.parked_at_ms:
             parked_s = self._wall_s() - record.parked_at_ms / 1000
-            over = 0 < self._give_up_after_s <= parked_s
+            # Its time began when it was parked, perhaps far behind; it gets its tries all the same.
+            over = 0 < self._give_up_after_s <= parked_s and record.attempts >= _TRIES_PARKED
             return Outcome.PARKED_EXHAUSTED if over else Outcome.PARKED_TRANSIENT
-        if self._backoff.exhausted(record.first_failure_s, now):
+        if spent:
             if self._policy is Policy.PARK and not room:
                 return Outcome.NO_ROOM
             return Outcome.EXHAUSTED
@@ -119,7 +144,7 @@ def classify(error: Exception) -> Outcome:
 
 def _log_failure(record: Record, error: Exception, outcome: Outcome, action: Action) -> None:
     handler = record.handler.name if record.handler else None
-    data = {
+    data: dict[str, Any] = {
         "request_id": record.event.request_id.hex() if record.event else None,
         "handler": handler,
         "partition": str(record.partition),
@@ -129,11 +154,37 @@ def _log_failure(record: Record, error: Exception, outcome: Outcome, action: Act
         "action": action.value,
         "error": type(error).__qualname__,
     }
-    # The first failure with its traceback, each change of course, then one line in ten attempts.
+    # An error's message may quote the payload or a secret: its type and place say enough.
+    if handler and record.attempts == 1:
+        data["at"] = _places(error)
+    # The first failure with its place, each change of course, then one line in ten attempts.
     worth = record.attempts == 1 or action is not Action.RETRY or record.attempts % 10 == 0
     if worth:
         log.warning(
             "a handler failed" if handler else "an event could not be handled",
             extra={"data": data},
-            exc_info=error if record.attempts == 1 and handler else None,
         )
+
+
+def _places(error: BaseException) -> list[str]:
+    """The last frames of an error and of what it came from, without any message."""
+    places: list[str] = []
+    seen: set[int] = set()
+    current: BaseException | None = error
+    while current is not None and id(current) not in seen:
+        seen.add(id(current))
+        frames = traceback.extract_tb(current.__traceback__)[-3:]
+        places += [f"{frame.filename}:{frame.lineno} in {frame.name}" for frame in frames]
+        places.append(type(current).__qualname__)
+        current = current.__cause__ or current.__context__
+    return places
+
+
+def _forget_frames(error: BaseException) -> None:
+    """Let go of an error's frames: they hold the event, in a cycle that is collected late."""
+    current: BaseException | None = error
+    seen: set[int] = set()
+    while current is not None and id(current) not in seen:
+        seen.add(id(current))
+        current.__traceback__ = None
+        current = current.__cause__ or current.__context__

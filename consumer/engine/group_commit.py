@@ -27,6 +27,8 @@ class Load(msgspec.Struct, frozen=True):
 
     run: RecordRun
     limit: int
+    #: See `GroupCommit.parked`.
+    max_bytes: int = 4 * 1024 * 1024
 
 
 class Postponement(msgspec.Struct, frozen=True):
@@ -170,7 +172,10 @@ class GroupCommitter:
                     commit.postpone(*msgspec.structs.astuple(postponement))
             # 7. What is parked and due, and what an operator has changed.
             loaded = [
-                (load.run, commit.parked(load.run.partition, load.run.key, load.limit))
+                (
+                    load.run,
+                    commit.parked(load.run.partition, load.run.key, load.limit, load.max_bytes),
+                )
                 for load in batch.loads
                 if load.run.partition in owned
             ]
@@ -181,7 +186,7 @@ class GroupCommitter:
             positions = {p: batch.watermarks[p].complete_all(done) for p, done in offsets.items()}
             for partition in _written(batch, effects, touched) & owned:
                 positions.setdefault(partition, _position(batch, partition))
-            gaps = {p for p in positions if p in batch.watermarks and batch.watermarks[p].ranges}
+            gaps = {p: w.ranges[-1][1] - 1 for p, w in batch.watermarks.items() if w.ranges}
             if positions:
                 commit.advance(batch.claims, positions, gaps, int(now_s))
             commit_began_ns = monotonic_ns()

@@ -39,6 +39,12 @@ class Metadata:
 
     def ends(self, topic: str, partitions: int) -> dict[int, int]:
         """The end offset of each of the first so many partitions."""
-        asked = {TopicPartition(topic, number): OffsetSpec.latest() for number in range(partitions)}
-        futures = AdminClient(self._properties).list_offsets(asked, request_timeout=_TIMEOUT_S)
-        return {place.partition: future.result().offset for place, future in futures.items()}
+        latest = OffsetSpec.latest()  # type: ignore[no-untyped-call]
+        asked = {TopicPartition(topic, number): latest for number in range(partitions)}
+        # Kept until all have answered: what is asked of a client that is gone never ends.
+        admin = AdminClient(self._properties)
+        futures = admin.list_offsets(asked, request_timeout=_TIMEOUT_S)
+        return {
+            place.partition: future.result(2 * _TIMEOUT_S).offset
+            for place, future in futures.items()
+        }

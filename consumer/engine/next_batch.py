@@ -6,6 +6,7 @@ Rule: one batch at a time is with the committer; what a failed one held comes ag
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Callable
 from typing import Final
 
@@ -17,10 +18,12 @@ from consumer.engine.ownership import Ownership
 from consumer.engine.parked_lanes import ParkedLanes
 from consumer.engine.record import BEHIND, Record
 from consumer.stores.contract import Partition
+from schemas.errors import StatementFailed, TransactionEnded
 
 log = logging.getLogger("hookline.consumer")
 
 _NO_ROOM_WAIT_S: Final = 1.0
+_LINGERING_WAIT_S: Final = 0.1
 
 
 class NextBatch:
@@ -33,6 +36,7 @@ class NextBatch:
         ownership: Ownership,
         *,
         concurrency: int,
+        threads: int,
         max_events: int,
         scan_every_s: float,
         backoff: Backoff,
@@ -43,7 +47,8 @@ class NextBatch:
         self._lanes = lanes
         self._parked = parked
         self._ownership = ownership
-        self._concurrency = concurrency
+        # Apart, or calls that hang on the few threads would take the places of all others.
+        self._places = {Work.EXTERNAL: concurrency, Work.THREAD: threads}
         self._max_events = max_events
         self._scan_every_s = scan_every_s
         self._backoff = backoff
@@ -60,7 +65,10 @@ class NextBatch:
         self._behind: list[RecordRun] = []
         self._marks: list[RecordRun] = []
         #: External runs from their look-up to their mark: they count against the concurrency.
-        self._external: set[RecordRun] = set()
+        self._external: dict[Work, set[RecordRun]] = {work: set() for work in self._places}
+        #: Calls that go on though their lane is gone, and their keys: those wait for them.
+        self._calls: set[RecordRun] = set()
+        self._lingering: Counter[tuple[Partition, bytes]] = Counter()
         #: When (Unix ms) the oldest event that is not done was put into Kafka, or parked.
         self.oldest_ms: int | None = None
 
@@ -77,7 +85,27 @@ class NextBatch:
 
     def left(self, run: RecordRun) -> None:
         """An external run is over, one way or the other."""
-        self._external.discard(run)
+        for runs in self._external.values():
+            runs.discard(run)
+
+    def called(self, run: RecordRun) -> None:
+        """The handler of an external run has been called."""
+        self._calls.add(run)
+
+    def returned(self, run: RecordRun) -> None:
+        """The call has ended, whatever has become of its lane."""
+        self._calls.discard(run)
+        place = (run.partition, run.key)
+        if place in self._lingering:
+            self._lingering[place] -= 1
+            if self._lingering[place] <= 0:
+                del self._lingering[place]
+
+    def given_up(self, partition: Partition) -> None:
+        """A partition's lanes are dropped: calls under way linger, should it come back to us."""
+        for run in self._calls:
+            if run.partition == partition and not run.lane.dropped:
+                self._lingering[partition, run.key] += 1
 
     def take(self) -> Batch | None:
         """The next batch; None while the committer has one, or if there is nothing to do."""
@@ -89,7 +117,8 @@ class NextBatch:
         marks, self._marks = self._alive(self._marks)
         runs, self._behind = self._alive(self._behind)
         for run in self._lanes.take(Work.TRANSACTION, self._limit, max_per_lane=self._limit):
-            self._add(run, runs)
+            if not self._waits(run):
+                self._add(run, runs)
         loads, postponements = self._parked.take_requests()
         partitions = {run.partition for group in (runs, checks, marks) for run in group}
         partitions.update(load.run.partition for load in loads)
@@ -122,11 +151,13 @@ class NextBatch:
         """Nothing of a batch was committed: all of it comes again, after a while."""
         self._busy = False
         self._failures += 1
+        # If one event's handler breaks the transaction, smaller batches corner it; at once, as it
+        # is not the store that has to recover.
+        at_fault = isinstance(error, StatementFailed | TransactionEnded)
         delay_s = max(0.05, self._backoff.delay_s(self._failures, self._draw()))
-        self._retry_s = self._clock() + delay_s
-        # If one event's handler breaks the transaction, smaller batches corner it.
-        self._limit = max(1, self._limit // 2)
-        if self._failures == 1:
+        self._retry_s = self._clock() + (0.0 if at_fault else delay_s)
+        self._limit = max(1, self._limit // (8 if at_fault else 2))
+        if self._failures == 1 and not at_fault:
             log.error(
                 "the store did not commit: events wait and are tried again",
                 extra={"data": {"error": type(error).__name__, "detail": str(error)}},
@@ -145,26 +176,41 @@ class NextBatch:
             self._scan_all = True
             self._scan_at_s = self._retry_s
 
+    @property
+    def failing(self) -> bool:
+        """Whether the store has not committed the last times."""
+        return self._failures > 1
+
     def succeeded(self, batch: Batch) -> None:
         """A batch was committed."""
         self._busy = False
         if batch.scan:
             self._scan_all = False
-        if self._failures:
+        if self._failures > 1:
             log.info("the store commits again", extra={"data": {"after": self._failures}})
         self._failures = 0
         self._limit = min(self._max_events, self._limit * 2)
 
     def _take_external(self) -> None:
-        room = self._concurrency - len(self._external)
-        if room <= 0 or not self._lanes.ready(Work.EXTERNAL):
-            return
-        for run in self._lanes.take(Work.EXTERNAL, room):
-            if self._parked.must_queue(run):
-                self._add(run, self._behind)
-            else:
-                self._external.add(run)
-                self._checks.append(run)
+        for work, runs in self._external.items():
+            room = self._places[work] - len(runs)
+            if room <= 0 or not self._lanes.ready(work):
+                continue
+            for run in self._lanes.take(work, room):
+                if self._waits(run):
+                    continue
+                if self._parked.must_queue(run):
+                    self._add(run, self._behind)
+                else:
+                    runs.add(run)
+                    self._checks.append(run)
+
+    def _waits(self, run: RecordRun) -> bool:
+        """Whether a call of an earlier life of the key goes on: one event of a key at a time."""
+        if not self._lingering or (run.partition, run.key) not in self._lingering:
+            return False
+        self._lanes.finish(run, 0, self._clock() + _LINGERING_WAIT_S)
+        return True
 
     def _add(self, run: RecordRun, runs: list[RecordRun]) -> None:
         """Add a run to a batch; what must queue behind parked events is parked by that batch."""
@@ -181,6 +227,8 @@ class NextBatch:
 
     def _alive(self, runs: list[RecordRun]) -> tuple[list[RecordRun], list[RecordRun]]:
         """As many as a batch may hold, and the rest, without those of partitions given up."""
-        self._external.difference_update(run for run in runs if run.lane.dropped)
+        for run in runs:
+            if run.lane.dropped:
+                self.left(run)
         alive = [run for run in runs if not run.lane.dropped]
         return alive[: self._limit], alive[self._limit :]

@@ -66,8 +66,26 @@ class Ownership:
                     extra={"data": {"partition": str(partition), "offset": offset}},
                 )
                 fresh = None
+            else:
+                self._say_what_is_missing(partition, offset)
             watermark = self._watermarks[partition] = Watermark(offset)
         return fresh if watermark.deliver(offset) else False
+
+    def _say_what_is_missing(self, partition: Partition, first: int) -> None:
+        expected = self._claims[partition].next_offset
+        # A transaction's marker takes an offset, too: one or two are nothing.
+        if expected is not None and first - expected > 2:
+            log.error(
+                "events are gone from the log that were not handled yet: was the consumer away "
+                "for longer than the topic keeps them (retention.ms)?",
+                extra={
+                    "data": {
+                        "partition": str(partition),
+                        "from_offset": expected,
+                        "missing": first - expected,
+                    }
+                },
+            )
 
     def position(self, partition: Partition) -> int | None:
         """Below which all is done, if that is known; from any thread."""

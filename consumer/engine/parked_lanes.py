@@ -25,6 +25,7 @@ log = logging.getLogger("hookline.consumer")
 
 _KEYS_AT_ONCE: Final = 64
 _EVENTS_A_LOAD: Final = 100
+_BYTES_A_LOAD: Final = 4 * 1024 * 1024
 _BUSY_S: Final = 0.1
 
 
@@ -88,7 +89,8 @@ class ParkedLanes:
 
     def collect_due(self, draining: Callable[[Partition], bool]) -> None:
         """Hold the lanes of keys that are due, to load their first events."""
-        limit = _KEYS_AT_ONCE
+        # Each load may take its bound of bytes, and they all come at once.
+        limit = max(1, min(_KEYS_AT_ONCE, self._lanes.free_bytes // _BYTES_A_LOAD))
         if self._lanes.full:
             # What fills them may wait behind parked events, or for room to be parked: so one key
             # at a time goes on.
@@ -101,7 +103,7 @@ class ParkedLanes:
             if run is None:
                 self._parking.put_back(partition, key, now + _BUSY_S)
             else:
-                self._loads.append(Load(run, _EVENTS_A_LOAD))
+                self._loads.append(Load(run, _EVENTS_A_LOAD, _BYTES_A_LOAD))
 
     def take_requests(self) -> tuple[list[Load], list[Postponement]]:
         """What the next batch is to read and write; those of dropped partitions are left out."""
@@ -122,10 +124,15 @@ class ParkedLanes:
         partition, key = run.partition, run.key
         if records:
             self._loaded[partition, key] = len(records)
+            # How often the key's first event has been tried, also by those who owned it before.
+            records[0].attempts = self._parking.attempts(partition, key)
             # Our count may be wrong after an answer that was lost, or an event that came again.
             # Where there may be more than was loaded, what is live must not follow what is.
             count = len(records)
-            if count >= _EVENTS_A_LOAD:
+            if (
+                count >= _EVENTS_A_LOAD
+                or sum(record.size_bytes for record in records) >= _BYTES_A_LOAD
+            ):
                 count = max(count + 1, self._parking.count(partition, key))
             self._parking.recount(partition, key, count)
         else:
@@ -198,4 +205,6 @@ def work_of(record: Record) -> Work:
     """What an event needs: an external one that is to be kept or parked needs the transaction."""
     if record.letter is not None or record.park_reason or record.handler is None:
         return Work.TRANSACTION
-    return Work.TRANSACTION if record.handler.takes_transaction else Work.EXTERNAL
+    if record.handler.takes_transaction:
+        return Work.TRANSACTION
+    return Work.EXTERNAL if record.handler.is_async else Work.THREAD

@@ -146,20 +146,24 @@ def read_parked(
     return record
 
 
+def traceparent_of(record: Record) -> str:
+    """Its producer's span as a W3C traceparent; empty if that was not sampled."""
+    parent = record.parent
+    if parent is None:
+        return ""
+    return f"00-{parent.trace_id:032x}-{parent.span_id:016x}-{parent.trace_flags:02x}"
+
+
 def parked_event(record: Record, now_ms: int) -> ParkedEvent:
     """A record as it is parked."""
-    event, parent = record.event, record.parent
+    event = record.event
     assert event is not None
     return ParkedEvent(
         partition=record.partition,
         key=record.key,
         offset=record.offset,
         value=EVENT.encode(event),
-        traceparent=(
-            f"00-{parent.trace_id:032x}-{parent.span_id:016x}-{parent.trace_flags:02x}"
-            if parent is not None
-            else ""
-        ),
+        traceparent=traceparent_of(record),
         request_id=event.request_id,
         connection=event.connection,
         event_type=event.event_type,
@@ -182,7 +186,7 @@ def _fill(record: Record, value: bytes | None, handlers: Handlers) -> None:
     record.handler = handler = handlers.find(event.event_type)
     if handler is not None:
         if not handler.takes_transaction:
-            record.work = Work.EXTERNAL
+            record.work = Work.EXTERNAL if handler.is_async else Work.THREAD
         if handler.tracks_versions:
             record.resource_id = event.resource_digest
 

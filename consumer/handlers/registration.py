@@ -88,7 +88,7 @@ class Handlers:
         `deletes`: these events end their resource, so an update that comes late stays away.
         """
         _check_patterns("on", patterns)
-        kind = _check_stale(stale, refetch)
+        kind = _check_stale(stale, refetch, deletes)
 
         def register(function: F) -> F:
             if refetch is not None and _shape(refetch) != _shape(function):
@@ -129,6 +129,7 @@ class Handlers:
         _check_patterns("batch", patterns)
         if max_size < 1:
             raise ConfigurationError(f"handlers.batch: max_size is {max_size}; write 1 or more")
+        kind = _check_stale(stale, None, deletes)
 
         def register(function: F) -> F:
             takes_transaction, is_async = _shape(function)
@@ -145,7 +146,7 @@ class Handlers:
                         takes_transaction=True,
                         is_async=is_async,
                         batch_size=max_size,
-                        stale=_check_stale(stale, None),
+                        stale=kind,
                         deletes=deletes,
                     )
                 )
@@ -195,7 +196,7 @@ def _check_patterns(method: str, patterns: tuple[str, ...]) -> None:
         )
 
 
-def _check_stale(stale: str, refetch: Callable[..., Any] | None) -> Stale:
+def _check_stale(stale: str, refetch: Callable[..., Any] | None, deletes: bool) -> Stale:
     try:
         kind = Stale(stale)
     except ValueError:
@@ -207,11 +208,20 @@ def _check_stale(stale: str, refetch: Callable[..., Any] | None) -> Stale:
             'stale="refetch" and refetch=function go together: the function is called in place '
             "of the handler when the event is older than what was applied"
         )
+    if deletes and kind is Stale.APPLY:
+        raise ConfigurationError(
+            'deletes=True needs stale="skip" or "refetch": with "apply" versions are not looked '
+            "at, and a late update would bring the resource back"
+        )
     return kind
 
 
 def _shape(function: Callable[..., Any]) -> tuple[bool, bool]:
     """Whether it takes the transaction, and whether it is async."""
+    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+        raise ConfigurationError(
+            f"handler {_name(function)} is a generator: calling it does nothing; take out `yield`"
+        )
     is_async = inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
         getattr(function, "__call__", None)  # noqa: B004 - an object that is called as a function
     )

@@ -7,13 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 import msgspec
 
 from consumer.core.staleness import Applied
 from consumer.stores.transaction import Transaction
 from schemas.dead_letter import DeadLetter
+
+#: For how long (s) a partition that is written no more may hold the ids up, to be claimed anew.
+GIVEN_UP_S: Final = 86_400
 
 
 class Partition(NamedTuple):
@@ -77,6 +80,12 @@ class Layout(msgspec.Struct, frozen=True):
     ends: dict[int, int] = {}
 
 
+def pack_layout(layout: Layout) -> bytes:
+    """A layout as stores keep it; equal ones are equal bytes, so that these can be compared."""
+    ends = dict(sorted(layout.ends.items()))
+    return msgspec.msgpack.encode(msgspec.structs.replace(layout, ends=ends))
+
+
 class Letter(msgspec.Struct, frozen=True, kw_only=True):
     """A dead letter on its way into the store, with what it can be searched by.
 
@@ -88,6 +97,8 @@ class Letter(msgspec.Struct, frozen=True, kw_only=True):
     letter: DeadLetter
     event_type: str = ""
     resource_key: str = ""
+    #: Of the event's record in the log; a redrive goes on in the same trace.
+    traceparent: str = ""
 
 
 class Outgoing(msgspec.Struct, frozen=True):
@@ -136,8 +147,14 @@ class GroupCommit(Protocol):
     def park(self, events: Sequence[ParkedEvent], retry_at_ms: int) -> None:
         """Hold events; a key that had none parked is due at `retry_at_ms` (Unix ms)."""
 
-    def parked(self, partition: Partition, key: bytes, limit: int) -> list[ParkedEvent]:
-        """The first parked events of a key, by offset."""
+    def parked(
+        self, partition: Partition, key: bytes, limit: int, max_bytes: int
+    ) -> list[ParkedEvent]:
+        """The first parked events of a key, by offset: at most `limit` of them.
+
+        None follows the one whose value brings their values to `max_bytes` together. So where
+        there are fewer than `limit`, with fewer bytes, there are no more.
+        """
 
     def unpark(self, events: Collection[tuple[Partition, bytes, int]]) -> None:
         """Forget parked events (partition, key, offset) that are done; a key's last ends it.
@@ -156,12 +173,13 @@ class GroupCommit(Protocol):
 
     def advance(
         self, claims: Sequence[Claim], positions: Mapping[Partition, int],
-        gaps: Collection[Partition], now_s: int,
+        gaps: Mapping[Partition, int], now_s: int,
     ) -> None:  # fmt: skip
         """Write progress where the epoch is still ours; Fenced if one is not.
 
-        `gaps`: the partitions where something is done above the position. The ids of those must
-        not expire, however old they get, until the position has passed them.
+        `gaps`: where something is done above the position, the highest offset that is. The store
+        keeps the highest it was ever told, also by owners before: from the first of them on, no
+        id may expire, however old it gets, until the position has passed that offset.
         """
 
 
@@ -191,11 +209,16 @@ class Store(Protocol):
         shows in the statement that causes it.
         """
 
-    def expire(self, before_s: int, limit: int) -> int:
-        """Forget ids and applied versions noted on days (UTC) that ended before a time.
+    def expire(self, before_s: int, limit: int, *, applied_before_s: int | None = None) -> int:
+        """Forget ids noted on days (UTC) that ended before a time, and applied versions alike.
 
-        At most about `limit` of them, so that no call takes long; how many that were, 0 when
-        nothing is left to forget. Never an id that may be above a position (see `advance`).
+        `applied_before_s` None keeps all versions. At most about `limit` of each, so that no call
+        takes long; how many that were, 0 when nothing is left to forget.
+
+        Never an id that may be above a position (see `advance`). The exception is a partition
+        that has been given up (`GIVEN_UP_S`): its position was last written before `before_s`,
+        and for a day since that was first noticed nobody has claimed it. While the group is away
+        nothing is noticed, so its partitions are there to be claimed however long that was.
         """
 
     def outgoing(self, limit: int) -> list[Outgoing]:

@@ -38,6 +38,7 @@ class StoredLetter(msgspec.Struct, frozen=True, kw_only=True):
     event_type: str
     resource_key: str
     letter: DeadLetter
+    traceparent: str = ""
 
 
 def as_parked(stored: StoredLetter, now_ms: int) -> ParkedEvent:
@@ -48,6 +49,7 @@ def as_parked(stored: StoredLetter, now_ms: int) -> ParkedEvent:
         key=letter.key or b"",
         offset=letter.offset,
         value=letter.value or b"",
+        traceparent=stored.traceparent,
         request_id=letter.request_id or b"",
         connection=letter.connection,
         event_type=stored.event_type,

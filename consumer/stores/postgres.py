@@ -11,9 +11,18 @@ from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Final
 
+import msgspec
 import psycopg
 
-from consumer.stores.contract import Claim, GroupCommit, Outgoing, Partition, Store
+from consumer.stores.contract import (
+    Claim,
+    GroupCommit,
+    Layout,
+    Outgoing,
+    Partition,
+    Store,
+    pack_layout,
+)
 from consumer.stores.postgres_commit import PostgresCommit
 from consumer.stores.postgres_expiry import PostgresExpiry
 from consumer.stores.postgres_link import Link
@@ -69,7 +78,8 @@ class PostgresStore:
                 row = connection.execute(
                     "INSERT INTO hookline.progress (number, topic, partition, epoch, owner)"
                     " VALUES (%s, %s, %s, 1, %s) ON CONFLICT (number, topic, partition)"
-                    " DO UPDATE SET epoch = progress.epoch + 1, owner = excluded.owner"
+                    " DO UPDATE SET epoch = progress.epoch + 1, owner = excluded.owner,"
+                    " written_at_s = NULL, idle_from_s = NULL"
                     " RETURNING epoch, next_offset",
                     (self._group, *partition, owner),
                 ).fetchone()
@@ -84,6 +94,40 @@ class PostgresStore:
                     partition, row[0], row[1], tuple(parked_key(row) for row in parked)
                 )
             return [claimed[partition] for partition in partitions]
+
+    def layout(self, topic: str) -> Layout | None:
+        with self._claims.using() as connection:
+            row = connection.execute(
+                "SELECT layout FROM hookline.layouts WHERE number = %s AND topic = %s",
+                (self._group, topic),
+            ).fetchone()
+        return msgspec.msgpack.decode(row[0], type=Layout) if row else None
+
+    def note_layout(self, topic: str, layout: Layout, before: Layout | None) -> bool:
+        place, packed = (self._group, topic), pack_layout(layout)
+        with self._claims.using() as connection:
+            if before is None:
+                noted = connection.execute(
+                    "INSERT INTO hookline.layouts (number, topic, layout) VALUES (%s, %s, %s)"
+                    " ON CONFLICT DO NOTHING",
+                    (*place, packed),
+                )
+            else:
+                noted = connection.execute(
+                    "UPDATE hookline.layouts SET layout = %s"
+                    " WHERE number = %s AND topic = %s AND layout = %s",
+                    (packed, *place, pack_layout(before)),
+                )
+            return noted.rowcount == 1
+
+    def progress(self, topic: str) -> dict[int, int]:
+        with self._claims.using() as connection:
+            rows = connection.execute(
+                "SELECT partition, next_offset FROM hookline.progress"
+                " WHERE number = %s AND topic = %s AND next_offset IS NOT NULL",
+                (self._group, topic),
+            ).fetchall()
+        return dict(rows)
 
     @contextmanager
     def commit(self, *, careful: bool = False) -> Iterator[GroupCommit]:
@@ -130,8 +174,9 @@ class PostgresStore:
             self._days.clear()
             raise
 
-    def expire(self, before_s: int, limit: int) -> int:
-        return PostgresExpiry(self._expiry, self._group).expire(before_s, limit, self._latest_day)
+    def expire(self, before_s: int, limit: int, *, applied_before_s: int | None = None) -> int:
+        expiry = PostgresExpiry(self._expiry, self._group)
+        return expiry.expire(before_s, limit, applied_before_s, self._latest_day)
 
     def outgoing(self, limit: int) -> list[Outgoing]:
         with self._outbox.using() as connection:

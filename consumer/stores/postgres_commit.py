@@ -129,10 +129,10 @@ class PostgresCommit:
     def bury(self, letters: Sequence[Letter]) -> None:
         self._run(
             "INSERT INTO hookline.dead_letters (number, topic, partition, log_offset, dedupe_id,"
-            " connection, event_type, resource_key, reason, died_at_us, letter, place)"
+            " connection, event_type, resource_key, reason, died_at_us, letter, traceparent, place)"
             " SELECT %s, * FROM unnest(%s::text[], %s::int[], %s::bigint[], %s::bytea[],"
             " %s::text[], %s::text[], %s::text[], %s::text[], %s::bigint[], %s::bytea[],"
-            " %s::bytea[]) ON CONFLICT (number, place) DO NOTHING",
+            " %s::text[], %s::bytea[]) ON CONFLICT (number, place) DO NOTHING",
             (
                 self._group,
                 [text(x.letter.topic) for x in letters],
@@ -145,6 +145,7 @@ class PostgresCommit:
                 [text(x.letter.reason) for x in letters],
                 [x.letter.died_at_us for x in letters],
                 [DEAD_LETTER.encode(x.letter) for x in letters],
+                [text(x.traceparent) for x in letters],
                 [_place(x) for x in letters],
             ),
         )
@@ -152,8 +153,10 @@ class PostgresCommit:
     def park(self, events: Sequence[ParkedEvent], retry_at_ms: int) -> None:
         self._run(PARK, park_parameters(self._group, events, retry_at_ms))
 
-    def parked(self, partition: Partition, key: bytes, limit: int) -> list[ParkedEvent]:
-        rows = self._rows(PARKED, (self._group, *partition, key, limit))
+    def parked(
+        self, partition: Partition, key: bytes, limit: int, max_bytes: int
+    ) -> list[ParkedEvent]:
+        rows = self._rows(PARKED, (self._group, *partition, key, limit, max_bytes))
         return [parked_event(partition, key, row) for row in rows]
 
     def unpark(self, events: Collection[tuple[Partition, bytes, int]]) -> None:
@@ -190,26 +193,31 @@ class PostgresCommit:
 
     def advance(
         self, claims: Sequence[Claim], positions: Mapping[Partition, int],
-        gaps: Collection[Partition], now_s: int,
+        gaps: Mapping[Partition, int], now_s: int,
     ) -> None:  # fmt: skip
         moved = self.moved = [claim for claim in claims if claim.partition in positions]
         # This is the fence. It holds the rows only until the commit that follows at once; a claim
         # that came between makes it match no row, and then everything is rolled back.
         self._run(
             "WITH moved AS (UPDATE hookline.progress p SET next_offset = v.next_offset,"
-            " held_from_s = CASE WHEN v.gap THEN coalesce(p.held_from_s, %s) END"
-            " FROM unnest(%s::text[], %s::int[], %s::bigint[], %s::bigint[], %s::boolean[])"
+            " written_at_s = %s, idle_from_s = NULL,"
+            " held_from_s = CASE WHEN greatest(p.done_to, v.gap) >= v.next_offset"
+            " THEN least(p.held_from_s, %s) END,"
+            " done_to = CASE WHEN greatest(p.done_to, v.gap) >= v.next_offset"
+            " THEN greatest(p.done_to, v.gap) END"
+            " FROM unnest(%s::text[], %s::int[], %s::bigint[], %s::bigint[], %s::bigint[])"
             " AS v(topic, partition, epoch, next_offset, gap)"
             " WHERE p.number = %s AND p.topic = v.topic AND p.partition = v.partition"
             " AND p.epoch = v.epoch RETURNING 1)"
             " SELECT hookline.fence(count(*) = %s) FROM moved",
             (
                 now_s,
+                now_s,
                 [claim.partition.topic for claim in moved],
                 [claim.partition.number for claim in moved],
                 [claim.epoch for claim in moved],
                 [positions[claim.partition] for claim in moved],
-                [claim.partition in gaps for claim in moved],
+                [gaps.get(claim.partition) for claim in moved],
                 self._group,
                 len(moved),
             ),

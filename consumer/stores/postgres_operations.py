@@ -10,6 +10,7 @@ from consumer.stores.operations import Filter, StoredLetter, as_parked
 from consumer.stores.postgres_commit import uuids
 from consumer.stores.postgres_link import Link
 from consumer.stores.postgres_parked import (
+    ANY_BYTES,
     PARK,
     PARKED,
     park_parameters,
@@ -22,7 +23,7 @@ from schemas.codec import DEAD_LETTER
 from schemas.errors import StoreUnavailable
 
 _LETTER = (
-    "SELECT letter_number, dedupe_id, event_type, resource_key, letter"
+    "SELECT letter_number, dedupe_id, event_type, resource_key, letter, traceparent"
     " FROM hookline.dead_letters WHERE number = %s"
 )
 #: A whole key may be too long for an index, so that its beginning is what serves the paging.
@@ -133,7 +134,9 @@ class PostgresOperations:
 
     def parked_events(self, partition: Partition, key: bytes, limit: int) -> list[ParkedEvent]:
         with self._link.using() as connection:
-            rows = connection.execute(PARKED, (self._group, *partition, key, limit)).fetchall()
+            rows = connection.execute(
+                PARKED, (self._group, *partition, key, limit, ANY_BYTES)
+            ).fetchall()
         return [parked_event(partition, key, row) for row in rows]
 
     def retry(self, keys: Collection[tuple[Partition, bytes]], now_ms: int) -> int:
@@ -184,11 +187,12 @@ def _where(wanted: Filter) -> tuple[str, list[Any]]:
 
 
 def _stored(row: Sequence[Any]) -> StoredLetter:
-    number, dedupe_id, event_type, resource_key, letter = row
+    number, dedupe_id, event_type, resource_key, letter, traceparent = row
     return StoredLetter(
         number=number,
         dedupe_id=bytes(dedupe_id),
         event_type=event_type,
         resource_key=resource_key,
         letter=DEAD_LETTER.decode(bytes(letter)),
+        traceparent=traceparent,
     )

@@ -11,6 +11,8 @@ from typing import Any, Final
 
 from consumer.stores.contract import ParkedEvent, ParkedKey, Partition
 
+#: A limit of PARKED that none reaches.
+ANY_BYTES: Final = 2**62
 PARK: Final = (
     "WITH added AS (INSERT INTO hookline.parked (number, topic, partition, key, log_offset, value,"
     " traceparent, request_id, connection, event_type, reason, parked_at_ms)"
@@ -25,9 +27,10 @@ PARK: Final = (
 )
 PARKED: Final = (
     "SELECT log_offset, value, traceparent, request_id, connection, event_type, reason,"
-    " parked_at_ms FROM hookline.parked"
+    " parked_at_ms FROM (SELECT *, sum(octet_length(value)) OVER (ORDER BY log_offset)"
+    " - octet_length(value) AS bytes_before FROM hookline.parked"
     " WHERE number = %s AND topic = %s AND partition = %s AND key_digest = sha256(%s)"
-    " ORDER BY log_offset LIMIT %s"
+    " ORDER BY log_offset LIMIT %s) AS first WHERE bytes_before < %s ORDER BY log_offset"
 )
 UNPARK: Final = (
     "WITH gone AS (DELETE FROM hookline.parked p USING unnest(%s::text[], %s::int[],"

@@ -22,7 +22,16 @@ CREATE TABLE hookline.progress (
     next_offset bigint,
     owner text NOT NULL DEFAULT '',
     held_from_s bigint,
+    done_to bigint,
+    written_at_s bigint,
+    idle_from_s bigint,
     PRIMARY KEY (number, topic, partition)
+);
+CREATE TABLE hookline.layouts (
+    number integer NOT NULL,
+    topic text NOT NULL,
+    layout bytea NOT NULL,
+    PRIMARY KEY (number, topic)
 );
 CREATE TABLE hookline.applied (
     number integer NOT NULL,
@@ -47,6 +56,7 @@ CREATE TABLE hookline.dead_letters (
     reason text NOT NULL,
     died_at_us bigint NOT NULL,
     letter bytea NOT NULL,
+    traceparent text NOT NULL DEFAULT '',
     sent boolean NOT NULL DEFAULT false,
     leased_until timestamptz NOT NULL DEFAULT '-infinity',
     place bytea,

@@ -86,7 +86,7 @@ class RedisCommit:
         self._savepoint = 0
         self._ops: list[Any] = []
         self._owned: dict[Partition, tuple[Claim, bytes]] = {}
-        self._moves: dict[Partition, tuple[Claim, int, bool]] = {}
+        self._moves: dict[Partition, tuple[Claim, int, int]] = {}
         self._now_s = 0
         self.handle = Transaction(self._execute, self._executemany)
 
@@ -159,15 +159,17 @@ class RedisCommit:
                 x.letter.reason,
                 x.letter.died_at_us,
             )
-            body = (x.dedupe_id, DEAD_LETTER.encode(x.letter))
+            body = (x.dedupe_id, DEAD_LETTER.encode(x.letter), x.traceparent)
             self._ops += ["bury", _pack(about), _pack(body)]
 
     def park(self, events: Sequence[ParkedEvent], retry_at_ms: int) -> None:
         for event in events:
             self._ops += ["park", *park_arguments(event), retry_at_ms]
 
-    def parked(self, partition: Partition, key: bytes, limit: int) -> list[ParkedEvent]:
-        return read_parked(self._server, partition, key, limit)
+    def parked(
+        self, partition: Partition, key: bytes, limit: int, max_bytes: int
+    ) -> list[ParkedEvent]:
+        return read_parked(self._server, partition, key, limit, max_bytes)
 
     def unpark(self, events: Collection[tuple[Partition, bytes, int]]) -> None:
         for partition, key, offset in events:
@@ -190,13 +192,13 @@ class RedisCommit:
 
     def advance(
         self, claims: Sequence[Claim], positions: Mapping[Partition, int],
-        gaps: Collection[Partition], now_s: int,
+        gaps: Mapping[Partition, int], now_s: int,
     ) -> None:  # fmt: skip
         self._now_s = now_s
         for claim in claims:
             position = positions.get(claim.partition)
             if position is not None:
-                self._moves[claim.partition] = (claim, position, claim.partition in gaps)
+                self._moves[claim.partition] = (claim, position, gaps.get(claim.partition, -1))
 
     def finish(self) -> None:
         """Write all of it or nothing; Fenced, StatementFailed or StoreUnavailable."""
@@ -231,7 +233,7 @@ class RedisCommit:
             self._tokens.written(claim.partition, claim.epoch, token)
 
     def _fence(self) -> list[Any]:
-        """For each partition: name, epoch, last write, position or empty, gap."""
+        """For each partition: name, epoch, last write, position or empty, highest above it."""
         fence: list[Any] = []
         partitions = [*self._owned, *(p for p in self._moves if p not in self._owned)]
         for partition in partitions:
@@ -240,7 +242,7 @@ class RedisCommit:
                 claim = move[0]
             assert claim is not None
             fence += [str_of(partition), claim.epoch, last]
-            fence += [move[1], int(move[2])] if move else ["", 0]
+            fence += [move[1], move[2]] if move else ["", -1]
         return [len(partitions), *fence]
 
     def _claim_of(self, name: bytes) -> Claim:
@@ -329,14 +331,11 @@ def park_arguments(event: ParkedEvent) -> list[Any]:
 
 
 def read_parked(
-    server: RedisServer, partition: Partition, key: bytes, limit: int
+    server: RedisServer, partition: Partition, key: bytes, limit: int, max_bytes: int = 2**53
 ) -> list[ParkedEvent]:
-    """The first parked events of a key, by offset."""
-    if limit <= 0:
-        return []
-    events = server.key(b"events:" + member(partition, key))
+    """The first parked events of a key, by offset; as `GroupCommit.parked`."""
     found = []
-    for payload in server.call("ZRANGE", events, 0, limit - 1):
+    for payload in server.run("load", member(partition, key), limit, max_bytes):
         row = msgspec.msgpack.decode(payload, type=_Row)
         found.append(
             ParkedEvent(

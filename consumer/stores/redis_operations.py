@@ -148,6 +148,7 @@ def _stored(number: int, body: bytes, packed: bytes) -> StoredLetter:
         event_type=about.event_type,
         resource_key=about.resource_key,
         letter=DEAD_LETTER.decode(fields[1]),
+        traceparent=fields[2],
     )
 
 

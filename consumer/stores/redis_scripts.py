@@ -7,23 +7,25 @@ from typing import Final, Literal
 
 ScriptName = Literal[
     "open", "claim", "commit", "try_effects", "seen", "applied", "touched", "expire",
-    "redrive", "discard", "retry",
+    "redrive", "discard", "retry", "load", "layout",
 ]  # fmt: skip
 
 # Flags (Redis 7): `no-writes` may run on a full or read-only server; without `allow-oom` a script
 # is refused before its first line when memory is full, so it is never half done.
 _PARTS: Final[dict[ScriptName, tuple[str, tuple[str, ...]]]] = {
     "open": ("", ("arguments", "open")),
-    "claim": ("", ("arguments", "claim")),
-    "commit": ("", ("arguments", "ids", "parked", "check", "commit")),
+    "claim": ("", ("arguments", "held", "claim")),
+    "commit": ("", ("arguments", "ids", "parked", "held", "check", "commit")),
     "try_effects": ("no-writes", ("arguments", "check", "try_effects")),
     "seen": ("no-writes", ("arguments", "ids", "seen")),
     "applied": ("no-writes", ("arguments", "ids", "applied")),
     "touched": ("no-writes", ("arguments", "touched")),
-    "expire": ("allow-oom", ("arguments", "ids", "expire")),
+    "expire": ("allow-oom", ("arguments", "ids", "held", "expire")),
     "redrive": ("", ("arguments", "ids", "parked", "redrive")),
     "discard": ("allow-oom", ("arguments", "discard")),
     "retry": ("", ("arguments", "parked", "retry")),
+    "load": ("no-writes", ("arguments", "load")),
+    "layout": ("", ("arguments", "layout")),
 }
 
 

@@ -85,6 +85,11 @@ class RedisServer:
             answers: list[Any] = pipe.execute()
             return answers
 
+    def partitions(self) -> list[bytes]:
+        """The names of all partitions that were ever claimed."""
+        found = self.call("HGETALL", self.key("partitions"))
+        return list(found) if isinstance(found, dict) else found[::2]
+
     def close(self) -> None:
         """Close all connections."""
         self._client.close()

@@ -13,7 +13,16 @@ from typing import Any, Final
 
 import msgspec
 
-from consumer.stores.contract import Claim, GroupCommit, Outgoing, Partition, Store
+from consumer.stores.contract import (
+    GIVEN_UP_S,
+    Claim,
+    GroupCommit,
+    Layout,
+    Outgoing,
+    Partition,
+    Store,
+    pack_layout,
+)
 from consumer.stores.redis_commit import (
     DAY_S,
     RedisCommit,
@@ -63,6 +72,22 @@ class RedisStore:
             claims.append(Claim(partition, epoch, position, tuple(keys)))
         return claims
 
+    def layout(self, topic: str) -> Layout | None:
+        packed = self._server.call("HGET", self._server.key("layouts"), topic)
+        return msgspec.msgpack.decode(packed, type=Layout) if packed else None
+
+    def note_layout(self, topic: str, layout: Layout, before: Layout | None) -> bool:
+        known = pack_layout(before) if before is not None else b""
+        return bool(self._server.run("layout", topic, pack_layout(layout), known))
+
+    def progress(self, topic: str) -> dict[int, int]:
+        # A topic's name has no colon in it.
+        known = (name.split(b":") for name in self._server.partitions())
+        numbers = [int(number) for of, number in known if of == topic.encode()]
+        names = [self._server.key(f"partition:{topic}:{number}") for number in numbers]
+        rows = self._server.pipeline([("HGET", name, "next") for name in names])
+        return {n: int(at) for n, at in zip(numbers, rows, strict=True) if at is not None}
+
     @contextmanager
     def commit(self, *, careful: bool = False) -> Iterator[GroupCommit]:
         commit = RedisCommit(self._server, self._tokens, careful=careful)
@@ -71,21 +96,21 @@ class RedisStore:
         # all of the script or nothing of it, and the ids tell.
         commit.finish()
 
-    def expire(self, before_s: int, limit: int) -> int:
+    def expire(self, before_s: int, limit: int, *, applied_before_s: int | None = None) -> int:
         gone = 0
         with self._expiring:
-            for table in ("seen", "applied"):
-                at_end = False
-                while not at_end and gone < limit:
-                    some, at_end = self._step(table, before_s // DAY_S, limit - gone)
+            for table, until_s in (("seen", before_s), ("applied", applied_before_s)):
+                at_end = until_s is None
+                while until_s is not None and not at_end and gone < limit:
+                    some, at_end = self._step(table, until_s // DAY_S, limit - gone, before_s)
                     gone += some
         return gone
 
-    def _step(self, table: str, before_day: int, limit: int) -> tuple[int, bool]:
+    def _step(self, table: str, before_day: int, limit: int, before_s: int) -> tuple[int, bool]:
         """A few buckets on; how many were forgotten, and whether that was the last bucket."""
         bucket, walk_day = self._walks.get(table, (0, before_day))
         some, bucket, walk_day = self._server.run(
-            "expire", table, walk_day, bucket, limit, _BUCKETS_A_STEP
+            "expire", table, walk_day, bucket, limit, _BUCKETS_A_STEP, before_s, GIVEN_UP_S
         )
         if bucket < 0:
             self._walks.pop(table, None)

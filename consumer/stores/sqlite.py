@@ -17,11 +17,20 @@ from typing import IO, Final
 
 import msgspec
 
-from consumer.stores.contract import Claim, GroupCommit, Layout, Outgoing, Partition, Store
+from consumer.stores.contract import (
+    GIVEN_UP_S,
+    Claim,
+    GroupCommit,
+    Layout,
+    Outgoing,
+    Partition,
+    Store,
+    pack_layout,
+)
 from consumer.stores.sqlite_commit import DAY_S, SqliteCommit, parked_key
 from consumer.stores.sqlite_schema import VERSION, upgrade
 from schemas.codec import DEAD_LETTER
-from schemas.errors import StoreLocked, StoreUnavailable, TransactionEnded
+from schemas.errors import StatementFailed, StoreLocked, StoreUnavailable, TransactionEnded
 
 BUSY_S: Final = 30.0
 _OLDEST: Final = (3, 35, 0)  # RETURNING
@@ -57,7 +66,8 @@ class SqliteStore:
         epoch, next_offset = connection.execute(
             "INSERT INTO hookline_progress (consumer_group, topic, partition, epoch, owner)"
             " VALUES (?, ?, ?, 1, ?)"
-            " ON CONFLICT DO UPDATE SET epoch = epoch + 1, owner = excluded.owner"
+            " ON CONFLICT DO UPDATE SET epoch = epoch + 1, owner = excluded.owner,"
+            " written_at_s = NULL, idle_from_s = NULL"
             " RETURNING epoch, next_offset",
             (self._group, *partition, owner),
         ).fetchone()
@@ -81,7 +91,7 @@ class SqliteStore:
         with self._aside() as connection:
             connection.execute(
                 "INSERT OR REPLACE INTO hookline_layouts VALUES (?, ?)",
-                (topic, msgspec.msgpack.encode(layout)),
+                (topic, pack_layout(layout)),
             )
         return True
 
@@ -100,19 +110,31 @@ class SqliteStore:
         with self._written(self._connection) as connection:
             yield SqliteCommit(connection, self._group)
 
-    def expire(self, before_s: int, limit: int) -> int:
+    def expire(self, before_s: int, limit: int, *, applied_before_s: int | None = None) -> int:
         with self._aside() as connection:
-            held = connection.execute("SELECT min(held_from_s) FROM hookline_progress").fetchone()
-            if held[0] is not None:
-                before_s = min(before_s, held[0])
-            before_day = before_s // DAY_S
+            connection.execute(
+                "UPDATE hookline_progress SET idle_from_s = ? WHERE held_from_s IS NOT NULL"
+                " AND written_at_s < ? AND idle_from_s IS NULL",
+                (before_s, before_s),
+            )
+            held = connection.execute(
+                "SELECT min(held_from_s) FROM hookline_progress WHERE idle_from_s IS NULL"
+                " OR written_at_s >= ? OR idle_from_s > ?",
+                (before_s, before_s - GIVEN_UP_S),
+            ).fetchone()
             gone = 0
-            for table in ("hookline_seen", "hookline_applied"):
-                rows = "day, id" if table == "hookline_seen" else "id"
+            for table, rows, before in (
+                ("hookline_seen", "day, id", before_s),
+                ("hookline_applied", "id", applied_before_s),
+            ):
+                if before is None:
+                    continue
+                if held[0] is not None:
+                    before = min(before, held[0])
                 gone += connection.execute(
                     f"DELETE FROM {table} WHERE ({rows}) IN"
                     f" (SELECT {rows} FROM {table} WHERE day < ? LIMIT ?)",
-                    (before_day, limit),
+                    (before // DAY_S, limit),
                 ).rowcount
             return gone
 
@@ -173,9 +195,14 @@ class SqliteStore:
                 try:
                     # A crash before this returns: nothing of the batch happened. After: all.
                     connection.execute("COMMIT")
-                except sqlite3.Error:
+                except sqlite3.Error as error:
                     if connection.in_transaction:
                         connection.execute("ROLLBACK")
+                    if isinstance(error, sqlite3.IntegrityError):
+                        # A deferred constraint: a handler's doing, found only here.
+                        raise StatementFailed(
+                            f"the transaction was refused at its end: {error}"
+                        ) from error
                     raise
         finally:
             self._writing.release()

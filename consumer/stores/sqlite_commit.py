@@ -103,7 +103,7 @@ class SqliteCommit:
     def bury(self, letters: Sequence[Letter]) -> None:
         self._many(
             "INSERT INTO hookline_dead_letters (dedupe_id, connection, event_type, resource_key,"
-            " reason, died_at_us, letter) VALUES (?, ?, ?, ?, ?, ?, ?)",
+            " reason, died_at_us, letter, traceparent) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
             [
                 (
                     x.dedupe_id,
@@ -113,6 +113,7 @@ class SqliteCommit:
                     x.letter.reason,
                     x.letter.died_at_us,
                     DEAD_LETTER.encode(x.letter),
+                    x.traceparent,
                 )
                 for x in letters
             ],
@@ -121,14 +122,23 @@ class SqliteCommit:
     def park(self, events: Sequence[ParkedEvent], retry_at_ms: int) -> None:
         park(self._run, events, retry_at_ms)
 
-    def parked(self, partition: Partition, key: bytes, limit: int) -> list[ParkedEvent]:
+    def parked(
+        self, partition: Partition, key: bytes, limit: int, max_bytes: int
+    ) -> list[ParkedEvent]:
+        found: list[ParkedEvent] = []
         rows = self._run(
             "SELECT offset, value, traceparent, request_id, connection, event_type, reason,"
             " parked_at_ms FROM hookline_parked WHERE topic = ? AND partition = ? AND key = ?"
             " ORDER BY offset LIMIT ?",
             (*partition, key, limit),
         )
-        return [parked_event(partition, key, row) for row in rows.fetchall()]
+        for row in rows:
+            found.append(parked_event(partition, key, row))
+            max_bytes -= len(found[-1].value)
+            if max_bytes <= 0:
+                break
+        rows.close()
+        return found
 
     def unpark(self, events: Collection[tuple[Partition, bytes, int]]) -> None:
         for partition, key, offset in events:
@@ -170,24 +180,30 @@ class SqliteCommit:
 
     def advance(
         self, claims: Sequence[Claim], positions: Mapping[Partition, int],
-        gaps: Collection[Partition], now_s: int,
+        gaps: Mapping[Partition, int], now_s: int,
     ) -> None:  # fmt: skip
         for claim in claims:
             position = positions.get(claim.partition)
             if position is None:
                 continue
             changed = self._run(
-                "UPDATE hookline_progress SET next_offset = ?,"
-                " held_from_s = CASE WHEN ? THEN coalesce(held_from_s, ?) END"
-                " WHERE consumer_group = ? AND topic = ? AND partition = ? AND epoch = ?",
-                (
-                    position,
-                    claim.partition in gaps,
-                    now_s,
-                    self._group,
-                    *claim.partition,
-                    claim.epoch,
-                ),
+                "UPDATE hookline_progress SET next_offset = :position,"
+                " written_at_s = :now_s, idle_from_s = NULL,"
+                " held_from_s = CASE WHEN max(coalesce(done_to, -1), :gap) >= :position"
+                " THEN min(coalesce(held_from_s, :now_s), :now_s) END,"
+                " done_to = CASE WHEN max(coalesce(done_to, -1), :gap) >= :position"
+                " THEN max(coalesce(done_to, -1), :gap) END"
+                " WHERE consumer_group = :group AND topic = :topic AND partition = :number"
+                " AND epoch = :epoch",
+                {
+                    "position": position,
+                    "now_s": now_s,
+                    "gap": gaps.get(claim.partition, -1),
+                    "group": self._group,
+                    "topic": claim.partition.topic,
+                    "number": claim.partition.number,
+                    "epoch": claim.epoch,
+                },
             ).rowcount
             if changed != 1:
                 raise Fenced(

@@ -16,7 +16,10 @@ from consumer.stores.sqlite_schema import VERSION
 from schemas.codec import DEAD_LETTER
 from schemas.errors import StoreUnavailable
 
-_LETTER = "SELECT number, dedupe_id, event_type, resource_key, letter FROM hookline_dead_letters"
+_LETTER = (
+    "SELECT number, dedupe_id, event_type, resource_key, letter, traceparent"
+    " FROM hookline_dead_letters"
+)
 
 
 class SqliteOperations:
@@ -174,11 +177,12 @@ def _where(wanted: Filter) -> tuple[str, list[Any]]:
 
 
 def _stored(row: Sequence[Any]) -> StoredLetter:
-    number, dedupe_id, event_type, resource_key, letter = row
+    number, dedupe_id, event_type, resource_key, letter, traceparent = row
     return StoredLetter(
         number=number,
         dedupe_id=dedupe_id,
         event_type=event_type,
         resource_key=resource_key,
         letter=DEAD_LETTER.decode(letter),
+        traceparent=traceparent,
     )

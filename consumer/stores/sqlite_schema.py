@@ -35,6 +35,9 @@ CREATE TABLE hookline_store (version INTEGER NOT NULL, consumer_group TEXT NOT N
 _V2: Final = """
 ALTER TABLE hookline_progress ADD COLUMN owner TEXT NOT NULL DEFAULT '';
 ALTER TABLE hookline_progress ADD COLUMN held_from_s INTEGER;
+ALTER TABLE hookline_progress ADD COLUMN done_to INTEGER;
+ALTER TABLE hookline_progress ADD COLUMN written_at_s INTEGER;
+ALTER TABLE hookline_progress ADD COLUMN idle_from_s INTEGER;
 ALTER TABLE hookline_seen RENAME TO hookline_seen_v1;
 DROP INDEX hookline_seen_at;
 CREATE TABLE hookline_seen (
@@ -62,6 +65,7 @@ CREATE TABLE hookline_dead_letters (
     reason TEXT NOT NULL,
     died_at_us INTEGER NOT NULL,
     letter BLOB NOT NULL,
+    traceparent TEXT NOT NULL DEFAULT '',
     sent INTEGER NOT NULL DEFAULT 0
 );
 INSERT INTO hookline_dead_letters (number, dedupe_id, connection, reason, died_at_us, letter)

@@ -11,13 +11,14 @@ from schemas.errors import TransactionEnded
 Parameters = Sequence[Any] | Mapping[str, Any]
 
 _CONTROL: Final = re.compile(
-    r"(?:\s|--[^\n]*\n|/\*.*?\*/|;)*"
+    # \ufeff: a byte order mark is white space to SQLite.
+    r"(?:[\s\ufeff]|--[^\n]*\n|/\*.*?\*/|;)*"
     r"(BEGIN|START|COMMIT|END|ROLLBACK|ABORT|SAVEPOINT|RELEASE"
     r"|PREPARE(?:\s|--[^\n]*\n|/\*.*?\*/)+TRANSACTION|ATTACH|DETACH|VACUUM|PRAGMA|COPY)\b",
     re.IGNORECASE | re.DOTALL,
 )
 _REMEMBERED: Final = 512
-_COMMENT: Final = re.compile(r"[\s;]+|--[^\n\r]*|/\*")
+_COMMENT: Final = re.compile(r"[\s;\ufeff]+|--[^\n\r]*|/\*")
 _NESTED: Final = re.compile(r"/\*|\*/")
 
 
@@ -52,6 +53,16 @@ class Transaction:
         self._execute = execute
         self._executemany = executemany
         self._allowed: set[str] = set()
+
+    def lend(self) -> Transaction:
+        """The same transaction for one call of a handler, until `end`."""
+        lent = Transaction(self._execute, self._executemany)
+        lent._allowed = self._allowed
+        return lent
+
+    def end(self) -> None:
+        """The call is over: what is kept of this object writes nothing into a later event's."""
+        self._execute = self._executemany = _over
 
     def execute(self, sql: str, parameters: Parameters = ()) -> Cursor:
         """Run one statement; TransactionEnded if it would begin or end a transaction."""
@@ -90,3 +101,10 @@ def _without_head(sql: str) -> str:
         if depth:
             return ""
     return sql[at:]
+
+
+def _over(*_: Any) -> Any:
+    raise TransactionEnded(
+        "a transaction was used after its handler had returned: await all that uses it, and keep "
+        "it nowhere"
+    )

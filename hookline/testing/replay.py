@@ -214,6 +214,9 @@ class _Replay:
         """What the dispatcher asks of ExternalHandlers: to run this one."""
         self._external.append(run)
 
+    def cancel(self, partition: Partition) -> None:
+        """What the dispatcher asks when a partition is given up: here that is at a crash only."""
+
     def _start(self) -> None:
         handlers = self._handlers if isinstance(self._handlers, Handlers) else self._handlers()
         recorded = RecordedHandlers(handlers, self.recording)

@@ -37,6 +37,7 @@ class Bench:
         self.group = f"group-{uuid4().hex}"
         self.path = folder / "store.db"
         self.engines: list[ConsumerEngine] = []
+        self._places: dict[bytes | None, set[int]] = {}
         self.renew_producer()
         SqliteStore(self.path, self.group).close()
         with sqlite3.connect(self.path) as connection:
@@ -113,6 +114,19 @@ class Bench:
 
     def letters(self) -> list[object]:
         return [row[0] for row in self.query("SELECT reason FROM hookline_dead_letters")]
+
+    def partitions_of(self, resource: str) -> set[int]:
+        """The partitions that hold events of a resource."""
+        if not self._places:
+            consumer = self._plain_consumer()
+            count = len(consumer.list_topics(self.topic, timeout=10).topics[self.topic].partitions)
+            places = [TopicPartition(self.topic, number, 0) for number in range(count)]
+            ends = {p.partition: consumer.get_watermark_offsets(p, 10)[1] for p in places}
+            consumer.assign(places)
+            for message in consumer.consume(sum(ends.values()), 10):
+                self._places.setdefault(message.key(), set()).add(message.partition())
+            consumer.close()
+        return self._places[f"acme/shop/order/{resource}".encode()]
 
     def committed(self) -> dict[int, int]:
         """Kafka's own offsets of the group."""

@@ -41,7 +41,14 @@ class PostgresServer:
         if os.getuid() == 0:
             user = "postgres" if _known("postgres") else "nobody"
             os.chown(self._folder, pwd.getpwnam(user).pw_uid, -1)
-            self._as_user = ["setpriv", f"--reuid={user}", "--clear-groups", "--"]
+            # A change of user forgets that the server is to end with us: it is told again.
+            self._as_user = [
+                "setpriv",
+                f"--reuid={user}",
+                "--clear-groups",
+                "--pdeathsig=KILL",
+                "--",
+            ]
         subprocess.run(
             [*self._as_user, self._bin / "initdb", "-D", self._data, "-U", "hookline", "-A",
              "trust", "-E", "UTF8", "--no-sync"],

@@ -78,6 +78,24 @@ MISTAKES = [
     ("group: orders", "\tgroup: orders", 13, ["tab"]),
     ("group: orders", "group: 'orders", 13, ["is not YAML"]),
     ("connections:", "connections: &a [*a]\nx:", 3, [""]),
+    ("group: orders", "store: postgresql://u@h/d?password=x", 13, ["consumer.store_password"]),
+    ("group: orders", "store: postgresql://u@h/d?a=b&SSLpassword=x", 13, ["store_password"]),
+    ("group: orders", "store: redis://h:6379/0?p%61ssword=x", 13, ["store_password"]),
+    ("group: orders", "store: redis://h:6379/0?auth-token", 13, ["store_password"]),
+    ("group: orders", "store: 'redis://[h:6379/0'", 13, ["store's URL"]),
+    ("group: orders", "retry: {initial_ms: 60000, max_ms: 1}", 13, ["60000", "max_ms (1)"]),
+    ("group: orders", "retry:\n    budget_ms: 9\n    max_ms: 99", 15, ["retry.initial_ms (100)"]),
+    ("group: orders", "parking: {initial_ms: 900001}", 13, ["parking.max_ms (900000)"]),
+    ("group: orders", "handler_timeout_ms: 120000", 13, ["stall_after_ms (120000)", "/livez"]),
+    ("group: orders", "group: x\n  stall_after_ms: 60000", 14, ["handler_timeout_ms (60000)"]),
+    (
+        "group: orders",
+        'forward:\n    - events: "*"\n      url: https://a.example/b\n      timeout_ms: 60001',
+        16,
+        ["forward[0].timeout_ms (60001)", "handler_timeout_ms (60000)"],
+    ),
+    ("group: orders", "drain_deadline_ms: 300000", 13, ["max.poll.interval.ms (300000)"]),
+    ("properties: {}", "properties: {max.poll.interval.ms: 20000}", 2, ["deadline_ms (20000)"]),
     (GOOD, "- a\n- b\n", 1, ["must be a mapping"]),
 ]
 
@@ -117,6 +135,13 @@ def test_what_may_be_a_secret_is_never_repeated(tmp_path: Path, place: str) -> N
     assert secret not in "\n".join(problems(tmp_path, GOOD.replace(place, new)))
 
 
+def test_a_file_beside_a_store_is_no_secret(tmp_path: Path) -> None:
+    path = tmp_path / "hookline.yaml"
+    url = "postgresql://u@h/d?sslmode=verify-full&sslkey=/k&passfile=/p&sslrootcert=/c"
+    path.write_text(GOOD.replace("group: orders", f"store: {url}"))
+    assert load(path, {}).consumer.store == url
+
+
 def test_a_missing_file_says_how_to_make_one(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="hookline config example"):
         load(tmp_path / "nothing.yaml", {})
@@ -143,13 +168,13 @@ def test_variables_override_the_file_and_are_named_in_errors(tmp_path: Path) -> 
         {
             "HOOKLINE_GATEWAY__LISTEN": "127.0.0.1:9",
             "HOOKLINE_CONNECTIONS__0__TENANT": "other",
-            "HOOKLINE_CONSUMER__RETRY__MAX_MS": "5",
+            "HOOKLINE_CONSUMER__RETRY__MAX_MS": "5000",
             "HOOKLINE_PARTS": "/somewhere",
         },
     )
     assert changed.gateway.listen == "127.0.0.1:9"
     assert changed.connections[0].tenant == "other"
-    assert changed.consumer.retry.max_ms == 5
+    assert changed.consumer.retry.max_ms == 5000
     found = problems(
         tmp_path, GOOD, HOOKLINE_GATEWAY__LISTEN="x", HOOKLINE_CONNECTIONS__7__ID="b",
         HOOKLINE_GATWAY__LISTEN="y",

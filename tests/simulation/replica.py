@@ -216,6 +216,9 @@ class Replica:
         draw = self._draw.random()
         self._later(draw if draw < 0.8 else 12 * (draw - 0.8), self._external_ended, run)
 
+    def cancel(self, partition: Partition) -> None:
+        """What the dispatcher asks of ExternalHandlers; these are threads, which go on."""
+
     def _external_ended(self, run: RecordRun) -> None:
         if run not in self.running:
             return

@@ -7,6 +7,8 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Protocol
 
+import pytest
+
 from consumer.stores.contract import GroupCommit, Store
 from consumer.stores.operations import Operations
 from consumer.stores.sqlite import SqliteStore
@@ -18,6 +20,9 @@ class Harness(Protocol):
 
     def open(self) -> Store:
         """Open the store anew, after closing the one opened before."""
+
+    def another(self) -> Store:
+        """A second store beside the open one; skips the test where there can be none."""
 
     def operations(self) -> AbstractContextManager[Operations]:
         """The operator's side, beside the open store."""
@@ -45,6 +50,9 @@ class SqliteHarness:
         self._close_store()
         self._store = SqliteStore(self._path, "orders")
         return self._store
+
+    def another(self) -> Store:
+        pytest.skip("a SQLite store has one consumer")
 
     @contextmanager
     def operations(self) -> Iterator[Operations]:

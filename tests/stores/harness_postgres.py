@@ -32,6 +32,9 @@ class PostgresHarness:
         self._store = PostgresStore(self.url, "orders")
         return self._store
 
+    def another(self) -> Store:
+        return PostgresStore(self.url, "orders")
+
     @contextmanager
     def operations(self) -> Iterator[Operations]:
         operations = PostgresOperations(self.url, "orders")

@@ -32,6 +32,9 @@ class RedisHarness:
         self._store = RedisStore(self._url, "orders")
         return self._store
 
+    def another(self) -> Store:
+        return RedisStore(self._url, "orders")
+
     @contextmanager
     def operations(self) -> Iterator[Operations]:
         operations = RedisOperations(self._url, "orders")
@@ -71,7 +74,7 @@ def apply(store: RedisStore, claim: Claim, dedupe: bytes, *commands: tuple[Any, 
             commit.handle.execute(name, arguments)
         commit.keep()
         commit.remember([dedupe], NOW_S)
-        commit.advance([claim], {claim.partition: 5}, (), NOW_S)
+        commit.advance([claim], {claim.partition: 5}, {}, NOW_S)
     return True
 
 

@@ -43,8 +43,9 @@ def letter(n: int, **more: object) -> Letter:
     }
     dead = DeadLetter(**fields | more)  # type: ignore[arg-type]
     return Letter(
-        dedupe_id=b"%016d" % n, letter=dead, event_type="order.paid", resource_key="t/shop/order/1"
-    )
+        dedupe_id=b"%016d" % n, letter=dead, event_type="order.paid",
+        resource_key="t/shop/order/1", traceparent="00-aa-bb-01",
+    )  # fmt: skip
 
 
 @pytest.fixture
@@ -54,7 +55,7 @@ def claim(store: Store) -> Claim:
 
 def parked(store: Store, key: bytes = b"k", limit: int = 100) -> list[int]:
     with store.commit() as commit:
-        return [e.offset for e in commit.parked(P0, key, limit)]
+        return [e.offset for e in commit.parked(P0, key, limit, 10**9)]
 
 
 def keys(store: Store, partition: Partition = P0) -> dict[bytes, tuple[int, int, int]]:
@@ -65,23 +66,37 @@ def keys(store: Store, partition: Partition = P0) -> dict[bytes, tuple[int, int,
 def park(store: Store, claim: Claim, *events: ParkedEvent, retry_at_ms: int = 5) -> None:
     with store.commit() as commit:
         commit.park(events, retry_at_ms)
-        commit.advance([claim], {claim.partition: 100}, (), NOW_S)
+        commit.advance([claim], {claim.partition: 100}, {}, NOW_S)
 
 
 def bury(store: Store, claim: Claim, *letters: Letter) -> None:
     with store.commit() as commit:
         commit.remember([x.dedupe_id for x in letters if x.dedupe_id], NOW_S)
         commit.bury(letters)
-        commit.advance([claim], {claim.partition: 100}, (), NOW_S)
+        commit.advance([claim], {claim.partition: 100}, {}, NOW_S)
 
 
 def test_parked_events_come_back_whole_and_by_offset(store: Store, claim: Claim) -> None:
     park(store, claim, event(3, reason="exhausted"), event(1), event(12))
     park(store, claim, event(2, b"other"))
     with store.commit() as commit:
-        assert commit.parked(P0, b"k", 2) == [event(1), event(3, reason="exhausted")]
+        assert commit.parked(P0, b"k", 2, 10**9) == [event(1), event(3, reason="exhausted")]
     assert parked(store) == [1, 3, 12]
     assert parked(store, b"nobody") == []
+
+
+def test_parked_events_are_read_up_to_so_many_bytes(store: Store, claim: Claim) -> None:
+    offsets = (1, 127, 128, 70_000, 2**40)
+    park(store, claim, *(event(offset, value=b"v" * 300) for offset in offsets))
+    park(store, claim, event(1, b"big", value=b"v" * 70_000), event(2, b"big", value=b"w"))
+    for max_bytes, count in ((1, 1), (300, 1), (301, 2), (599, 2), (600, 2), (1201, 5), (1500, 5)):
+        with store.commit() as commit:
+            found = [e.offset for e in commit.parked(P0, b"k", 100, max_bytes)]
+        assert found == list(offsets[:count]), max_bytes
+    with store.commit() as commit:
+        assert [e.offset for e in commit.parked(P0, b"big", 100, 70_000)] == [1]
+        assert [e.offset for e in commit.parked(P0, b"big", 100, 70_001)] == [1, 2]
+        assert [e.offset for e in commit.parked(P0, b"k", 2, 10**9)] == [1, 127]
 
 
 def test_the_next_owner_learns_every_parked_key_of_its_partition(
@@ -108,18 +123,18 @@ def test_a_key_is_free_when_its_last_parked_event_is_done(store: Store, claim: C
     park(store, claim, event(1), event(2))
     with store.commit() as commit:
         commit.postpone(P0, b"k", 4, 77)
-        commit.advance([claim], {P0: 101}, (), NOW_S)
+        commit.advance([claim], {P0: 101}, {}, NOW_S)
     assert keys(store) == {b"k": (2, 4, 77)}
     claim = store.claim([P0])[0]
     with store.commit() as commit:
         commit.unpark([(P0, b"k", 1)])
-        commit.advance([claim], {P0: 101}, (), NOW_S)
+        commit.advance([claim], {P0: 101}, {}, NOW_S)
     assert parked(store) == [2]
     assert keys(store) == {b"k": (1, 0, 77)}
     claim = store.claim([P0])[0]
     with store.commit() as commit:
         commit.unpark([(P0, b"k", 2)])
-        commit.advance([claim], {P0: 101}, (), NOW_S)
+        commit.advance([claim], {P0: 101}, {}, NOW_S)
     assert keys(store) == {}
 
 
@@ -147,7 +162,7 @@ def test_an_operator_makes_a_parked_key_due_and_its_owner_notices_once(
         assert commit.touched([P0]) == [
             ParkedKey(partition=P0, key=b"k", events=2, attempts=0, retry_at_ms=NOW_MS)
         ]
-        commit.advance([claim], {P0: 100}, (), NOW_S)
+        commit.advance([claim], {P0: 100}, {}, NOW_S)
     with store.commit() as commit:
         assert commit.touched([P0]) == []
 
@@ -163,7 +178,7 @@ def test_all_parked_keys_can_be_asked_for_when_an_answer_was_lost(
         with store.commit() as commit:
             assert {key.key for key in commit.touched([P0], every=every)} == found
             assert commit.touched([P1], every=every) == []
-            commit.advance([claim], {P0: 100}, (), NOW_S)
+            commit.advance([claim], {P0: 100}, {}, NOW_S)
 
 
 def test_a_redriven_letter_is_parked_at_its_own_offset_and_can_be_handled_again(
@@ -177,12 +192,12 @@ def test_a_redriven_letter_is_parked_at_its_own_offset_and_can_be_handled_again(
         assert [x.letter.offset for x in operations.letters(ALL, 0, 10)] == [5]
     assert parked(store) == [3, 7]
     with store.commit() as commit:
-        assert commit.parked(P0, b"k", 1) == [
-            event(3, value=b"v3", reason="redriven", traceparent="", event_type="order.paid")
+        assert commit.parked(P0, b"k", 1, 10**9) == [
+            event(3, value=b"v3", reason="redriven", event_type="order.paid")
         ]
         assert commit.seen([b"%016d" % n for n in (3, 5, 7)]) == {b"%016d" % 5}
         touched = commit.touched([P0])
-        commit.advance([claim], {P0: 100}, (), NOW_S)
+        commit.advance([claim], {P0: 100}, {}, NOW_S)
     assert [(k.key, k.events, k.retry_at_ms) for k in touched] == [(b"k", 2, NOW_MS)]
 
 

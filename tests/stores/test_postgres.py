@@ -67,7 +67,7 @@ def test_a_failed_statement_is_found_at_the_end_and_told_apart_by_a_careful_one(
                     commit.take_back()
                 else:
                     commit.keep()
-            commit.advance([claim], {P0: 3}, (), NOW_S)
+            commit.advance([claim], {P0: 3}, {}, NOW_S)
         return failed
 
     with pytest.raises(StatementFailed, match="UndefinedTable"):
@@ -127,14 +127,14 @@ def test_replicas_fence_each_other_and_a_zombie_keeps_nobody_waiting(
             # While the zombie's transaction is open: the claim does not wait for it.
             theirs = other.claim([P0], "two")[0]
             assert time.monotonic() - began_s < 2
-            commit.advance([ours], {P0: 1}, (), NOW_S)
+            commit.advance([ours], {P0: 1}, {}, NOW_S)
     with other.commit() as commit:
         assert commit.owned([ours]) == set()
         assert commit.owned([theirs]) == {P0}
         assert commit.owner(P0) == "two"
         assert commit.seen([b"a" * 16]) == set()
         harness.effect(commit, "owner")
-        commit.advance([theirs], {P0: 1}, (), NOW_S)
+        commit.advance([theirs], {P0: 1}, {}, NOW_S)
     assert harness.effects() == ["owner"]
     other.close()
 
@@ -148,7 +148,7 @@ def test_a_restart_of_the_server_heals_by_itself(postgres: PostgresServer) -> No
             harness.effect(commit, "lost")
             postgres.kill()
             harness.effect(commit, "lost, too")
-            commit.advance([claim], {P0: 1}, (), NOW_S)
+            commit.advance([claim], {P0: 1}, {}, NOW_S)
     with pytest.raises(StoreUnavailable), store.commit() as commit:
         pass
     with pytest.raises(StoreUnavailable):
@@ -157,7 +157,7 @@ def test_a_restart_of_the_server_heals_by_itself(postgres: PostgresServer) -> No
     with store.commit() as commit:
         assert commit.owned([claim]) == {P0}
         harness.effect(commit, "kept")
-        commit.advance([claim], {P0: 1}, (), NOW_S)
+        commit.advance([claim], {P0: 1}, {}, NOW_S)
     assert harness.effects() == ["kept"]
     assert store.claim([P0])[0].next_offset == 1
     harness.close()
@@ -190,7 +190,7 @@ def test_days_are_dropped_while_another_commits_and_two_may_drop_at_once(
     for day in range(6):
         with store.commit() as commit:
             commit.remember([bytes([day]) * 16], NOW_S + day * DAY_S)
-            commit.advance([claim], {P0: day}, (), NOW_S)
+            commit.advance([claim], {P0: day}, {}, NOW_S)
     other = PostgresStore(harness.url, "orders")
     failures: list[BaseException] = []
 
@@ -210,7 +210,7 @@ def test_days_are_dropped_while_another_commits_and_two_may_drop_at_once(
         with store.commit() as commit:
             commit.seen([b"x" * 16])
             commit.remember([n.to_bytes(16, "big")], NOW_S + 5 * DAY_S)
-            commit.advance([claim], {P0: 10 + n}, (), NOW_S)
+            commit.advance([claim], {P0: 10 + n}, {}, NOW_S)
         slowest_s = max(slowest_s, time.monotonic() - began_s)
     for thread in threads:
         thread.join(30)
@@ -231,7 +231,7 @@ def test_an_interrupted_drop_of_a_day_is_finished_the_next_time(
     claim = store.claim([P0])[0]
     with store.commit() as commit:
         commit.remember([b"a" * 16], NOW_S)
-        commit.advance([claim], {P0: 1}, (), NOW_S)
+        commit.advance([claim], {P0: 1}, {}, NOW_S)
     with (
         psycopg.connect(harness.url) as reader,
         psycopg.connect(harness.url, autocommit=True) as dropper,
@@ -273,7 +273,7 @@ def test_groups_on_one_database_do_not_see_each_other(
     assert billing.claim([P0])[0].epoch == 1
     with store.commit() as commit:
         commit.remember([b"a" * 16], NOW_S)
-        commit.advance([claim], {P0: 9}, (), NOW_S)
+        commit.advance([claim], {P0: 9}, {}, NOW_S)
     with billing.commit() as commit:
         assert commit.seen([b"a" * 16]) == set()
     assert billing.claim([P0])[0].next_offset is None

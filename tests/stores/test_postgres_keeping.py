@@ -48,20 +48,20 @@ def claim(store: PostgresStore) -> Claim:
 def bury(store: PostgresStore, claim: Claim, *letters: Letter) -> None:
     with store.commit() as commit:
         commit.bury(letters)
-        commit.advance([claim], {P0: 100}, (), NOW_S)
+        commit.advance([claim], {P0: 100}, {}, NOW_S)
 
 
 def park(store: PostgresStore, claim: Claim, *events: ParkedEvent) -> None:
     with store.commit() as commit:
         commit.park(events, 5)
-        commit.advance([claim], {P0: 100}, (), NOW_S)
+        commit.advance([claim], {P0: 100}, {}, NOW_S)
 
 
 def note(store: PostgresStore, claim: Claim, *days_on: int) -> None:
     for day in days_on:
         with store.commit() as commit:
             commit.remember([os.urandom(16)], NOW_S + day * DAY_S)
-            commit.advance([claim], {P0: 100}, (), NOW_S)
+            commit.advance([claim], {P0: 100}, {}, NOW_S)
 
 
 def undecodable(died_at_us: int = 1, reason: str = "undecodable", value: bytes = b"v") -> Letter:
@@ -117,10 +117,10 @@ def test_a_key_that_no_index_takes_is_parked_and_paged_in_order(
     claim = store.claim([P0])[0]
     with store.commit() as commit:
         assert [key.key for key in commit.touched([P0])] == [stem]
-        assert [e.key for e in commit.parked(P0, stem, 9)] == [stem]
+        assert [e.key for e in commit.parked(P0, stem, 9, 10**9)] == [stem]
         commit.postpone(P0, stem, 3, 77)
         commit.unpark([(P0, key, n) for n, key in enumerate(keys) if key != stem])
-        commit.advance([claim], {P0: 101}, (), NOW_S)
+        commit.advance([claim], {P0: 101}, {}, NOW_S)
     assert [(k.key, k.attempts, k.retry_at_ms) for k in store.claim([P0])[0].parked] == [
         (stem, 3, 77)
     ]

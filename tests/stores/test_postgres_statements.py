@@ -86,7 +86,7 @@ def apply(
     """One batch, with the progress."""
     with store.commit(careful=careful) as commit:
         failed = one_by_one(commit, handlers)
-        commit.advance([claim], {P0: 7}, (), NOW_S)
+        commit.advance([claim], {P0: 7}, {}, NOW_S)
     return failed
 
 

@@ -106,7 +106,7 @@ def test_a_script_that_arrives_after_its_batch_was_looked_up_again_does_not_doub
         link.let_go()
         commit.handle.execute("INCR", ("n",))
         commit.remember([ID_A], NOW_S)
-        commit.advance([claim], {P0: 5}, (), NOW_S)
+        commit.advance([claim], {P0: 5}, {}, NOW_S)
     assert client.get("n") == b"1"
     assert not apply(store, claim, ID_A, ("INCR", "n"))
     assert client.get("n") == b"1"
@@ -187,7 +187,7 @@ def test_many_ids_stay_in_small_hashes_and_are_all_found(store: RedisStore, clie
             commit.remember(ids[start : start + 1000 : 2], NOW_S)
             commit.remember(ids[start + 1 : start + 1000 : 2], NOW_S - 5 * DAY_S)
             commit.note_applied({i: Applied(1) for i in ids[start : start + 1000 : 50]}, NOW_S)
-            commit.advance([claim], {P0: start}, (), NOW_S)
+            commit.advance([claim], {P0: start}, {}, NOW_S)
     buckets = list(client.scan_iter("{hookline:orders}:seen:*", count=1000))
     assert 400 < len(buckets) < 500
     assert {client.object("encoding", bucket) for bucket in buckets} == {b"listpack"}
@@ -213,14 +213,14 @@ def test_an_operator_who_touches_a_key_while_it_is_being_tried_is_heard(
     event = ParkedEvent(partition=P0, key=b"k", offset=1, value=b"v")
     with store.commit() as commit:
         commit.park([event], 10**15)
-        commit.advance([claim], {P0: 2}, (), NOW_S)
+        commit.advance([claim], {P0: 2}, {}, NOW_S)
     operations = RedisOperations(redis.url, "orders")
     operations.retry([(P0, b"k")], 1000)
     with store.commit() as commit:
         assert [k.retry_at_ms for k in commit.touched([P0])] == [1000]
         operations.retry([(P0, b"k")], 2000)
         commit.postpone(P0, b"k", 3, 10**15)
-        commit.advance([claim], {P0: 2}, (), NOW_S)
+        commit.advance([claim], {P0: 2}, {}, NOW_S)
     with store.commit() as commit:
         assert [(k.attempts, k.retry_at_ms) for k in commit.touched([P0])] == [(3, 2000)]
     operations.close()
@@ -344,7 +344,7 @@ def test_on_a_cluster_all_of_a_group_is_one_slot_and_effects_name_it(tmp_path: P
         with store.commit() as commit:
             commit.bury([letter])
             commit.park([ParkedEvent(partition=P0, key=b"k", offset=1, value=b"v")], 1)
-            commit.advance([claim], {P0: 1}, {P0}, NOW_S)
+            commit.advance([claim], {P0: 1}, {P0: 3}, NOW_S)
         assert apply(store, claim, ID_B, ("INCR", mine))
         with pytest.raises(StatementFailed, match="another slot"):
             apply(store, claim, ID_A, ("INCR", mine), ("INCR", "elsewhere"))

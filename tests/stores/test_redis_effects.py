@@ -82,7 +82,7 @@ def test_an_effect_that_cannot_succeed_is_found_before_anything_is_written(
                 commit.handle.execute(name, arguments)
         commit.take_back()
         commit.remember([ID_B], NOW_S)
-        commit.advance([claim], {P0: 1}, (), NOW_S)
+        commit.advance([claim], {P0: 1}, {}, NOW_S)
     assert client.get("n") == b"1"
     assert client.get("text") == b"words"
     assert client.exists("fresh") == 0
@@ -136,7 +136,7 @@ def test_what_passes_the_check_never_fails_in_the_middle(
             with store.commit() as commit:
                 for name, *arguments in effects:
                     commit.handle.execute(name, arguments)
-                commit.advance([claim], {P0: position}, (), NOW_S)
+                commit.advance([claim], {P0: position}, {}, NOW_S)
         except StatementFailed as error:
             problem = str(error)
         if not problem:

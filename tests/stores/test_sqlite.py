@@ -61,6 +61,8 @@ def test_every_commit_is_synced_to_the_disk(tmp_path: Path) -> None:
         "/* x */ SAVEPOINT s",
         "; RELEASE s",
         "end",
+        "\ufeffcommit",
+        "/**/\ufeff -- x\n\ufeff;COMMIT",
     ],
 )
 def test_a_handler_cannot_end_the_transaction(tmp_path: Path, statement: str) -> None:

@@ -9,7 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from credentials.secret import MASK, Secret
+from hookline.process import resolver_for
 from hookline.redaction import MIN_SECRET_CHARS, Redactor
+from hookline.settings_model import ConsumerSettings
+from hookline.stores import _with_password
 
 CANARY = 'cänary "7f1c"/+\\é value'
 
@@ -133,3 +136,14 @@ def test_no_long_text_makes_redaction_slow(unit):
     text = unit * (200_000 // len(unit)) + "authorization bearer password ://"
     # Linear is well below a second; anything worse runs into the time limit.
     assert redactor.redact(text)
+
+
+def test_a_stores_password_is_known_as_it_is_and_as_its_url_has_it() -> None:
+    redactor = Redactor()
+    settings = ConsumerSettings(
+        store="postgresql://u@h:5432/d", store_password="env:STORE_PASSWORD"
+    )
+    resolver = resolver_for({"STORE_PASSWORD": "p@ss/w0rd ü"}, redactor)
+    url = _with_password(settings, resolver)
+    for text in (f"cannot reach {url}", url.removeprefix("postgresql://"), "it was p@ss/w0rd ü"):
+        assert "w0rd" not in redactor.redact(text)

@@ -5,6 +5,8 @@ for n = 1, tonumber(take()) do
   local key = prefix .. 'partition:' .. name
   local epoch = redis.call('HINCRBY', key, 'epoch', 1)
   redis.call('HSET', key, 'owner', owner, 'last', token)
+  redis.call('HSET', prefix .. 'partitions', name, epoch)
+  hold_claimed(prefix, name)
   local parked = {}
   for _, member in ipairs(redis.call('ZRANGEBYLEX', prefix .. 'keys', '[' .. first, '(' .. after)) do
     parked[#parked + 1] = member

@@ -72,11 +72,7 @@ while at < #ARGV do OPS[take()]() end
 for _, move in ipairs(moves) do
   if move.position ~= '' then
     redis.call('HSET', move.key, 'next', move.position, 'last', token)
-    if move.gap == '1' then
-      redis.call('HSETNX', prefix .. 'held', move.name, now_s)
-    else
-      redis.call('HDEL', prefix .. 'held', move.name)
-    end
+    hold(prefix, move.name, tonumber(move.position), tonumber(move.gap), tonumber(now_s))
   end
 end
 return {'DONE'}

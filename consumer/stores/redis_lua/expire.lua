@@ -1,12 +1,11 @@
 -- A few buckets of one walk through all of them, which forgets the days before before_day:
--- {ids forgotten, next bucket or -1 at the end, before_day as the gaps allow}.
+-- {ids forgotten, next bucket or -1 at the end, before_day as the gaps allow}. before_s: of ids.
 -- A bucket that splits during the walk moves ids to the end, which is still to come.
 local ids = open_ids(prefix, take())
 local before_day, bucket, limit, most = tonumber(take()), tonumber(take()), tonumber(take()),
   tonumber(take())
-for _, held_s in ipairs(redis.call('HVALS', prefix .. 'held')) do
-  before_day = math.min(before_day, math.floor(tonumber(held_s) / 86400))
-end
+local held_s = held_from(prefix, tonumber(take()), tonumber(take()))
+if held_s then before_day = math.min(before_day, math.floor(held_s / 86400)) end
 local days = redis.call('HGETALL', ids.days)
 local old_days = {}
 for i = 1, #days, 2 do
