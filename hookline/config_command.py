@@ -13,6 +13,7 @@ from rich.table import Table
 
 from credentials.key_ring import KeyRing
 from hookline.process import resolver_for
+from hookline.providers_docs import providers_page
 from hookline.redaction import Redactor
 from hookline.settings import Settings, load
 from hookline.settings_docs import settings_page
@@ -101,6 +102,12 @@ def example() -> None:
 def docs() -> None:
     """Print docs/configuration.md."""
     click.echo(settings_page(), nl=False)
+
+
+@command.command("providers")
+def providers() -> None:
+    """Print docs/providers.md."""
+    click.echo(providers_page(), nl=False)
 
 
 def _check_secrets(settings: Settings) -> None:

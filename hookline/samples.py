@@ -2,28 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import random
 from collections.abc import Callable
-from datetime import UTC, datetime
-from typing import Any, Final
-from uuid import UUID
+from typing import Final
 
-import msgspec
+from hookline import provider_samples
+from hookline.sample_parts import PEOPLE, Sample, in_json, iso, some_uuid
 
-_PEOPLE: Final = ("mira", "tomas", "aiko", "lena", "samir", "noor")
 _REPOSITORIES: Final = ((51_001, "northwind/shop"), (51_002, "northwind/api"))
 _ISSUE_ACTIONS: Final = ("opened", "labeled", "assigned", "edited", "closed", "reopened")
 _INVOICE_STATES: Final = ("created", "finalized", "paid", "refunded")
 _ORDER_STATES: Final = ("placed", "paid", "packed", "shipped", "delivered")
-
-
-class Sample(msgspec.Struct, frozen=True, kw_only=True):
-    """One webhook before it is signed. `event_type` is as the provider's module names it."""
-
-    event_id: str
-    event_type: str
-    body: bytes
 
 
 def sample(provider: str, draw: random.Random, now_s: float, entities: int = 8) -> Sample | None:
@@ -36,7 +25,7 @@ def _github(draw: random.Random, now_s: float, entities: int) -> Sample:
     repository_id, name = draw.choice(_REPOSITORIES)
     number = draw.randint(1, entities)
     action = draw.choice(_ISSUE_ACTIONS)
-    person = draw.choice(_PEOPLE)
+    person = draw.choice(PEOPLE)
     body = {
         "action": action,
         "issue": {
@@ -44,11 +33,11 @@ def _github(draw: random.Random, now_s: float, entities: int) -> Sample:
             "number": number,
             "title": f"Checkout fails for basket {number}",
             "state": "closed" if action == "closed" else "open",
-            "user": {"login": person, "id": 700 + _PEOPLE.index(person), "type": "User"},
+            "user": {"login": person, "id": 700 + PEOPLE.index(person), "type": "User"},
             "labels": [{"name": "bug"}, {"name": draw.choice(["p1", "p2"])}],
             "comments": draw.randint(0, 9),
-            "created_at": _time(now_s - 86_400),
-            "updated_at": _time(now_s),
+            "created_at": iso(now_s - 86_400),
+            "updated_at": iso(now_s),
             "body": "Steps to reproduce: add two items, remove one, pay.",
         },
         "repository": {
@@ -59,9 +48,9 @@ def _github(draw: random.Random, now_s: float, entities: int) -> Sample:
             "owner": {"login": "northwind", "id": 9001, "type": "Organization"},
         },
         "organization": {"login": "northwind", "id": 9001},
-        "sender": {"login": person, "id": 700 + _PEOPLE.index(person), "type": "User"},
+        "sender": {"login": person, "id": 700 + PEOPLE.index(person), "type": "User"},
     }
-    return _sample(str(_uuid(draw)), f"github.issues.{action}", body)
+    return in_json(str(some_uuid(draw)), f"github.issues.{action}", body)
 
 
 def _standard_webhooks(draw: random.Random, now_s: float, entities: int) -> Sample:
@@ -69,7 +58,7 @@ def _standard_webhooks(draw: random.Random, now_s: float, entities: int) -> Samp
     number = draw.randint(1, entities)
     body = {
         "type": f"invoice.{state}",
-        "timestamp": _time(now_s),
+        "timestamp": iso(now_s),
         "data": {
             "id": f"inv_{number:04d}",
             "customer": f"cus_{number % 5:03d}",
@@ -78,17 +67,17 @@ def _standard_webhooks(draw: random.Random, now_s: float, entities: int) -> Samp
             "lines": [{"sku": f"SKU-{n}", "quantity": draw.randint(1, 4)} for n in range(3)],
         },
     }
-    return _sample(f"msg_{_uuid(draw).hex[:24]}", f"standard_webhooks.invoice.{state}", body)
+    return in_json(f"msg_{some_uuid(draw).hex[:24]}", f"standard_webhooks.invoice.{state}", body)
 
 
 def _hmac(draw: random.Random, now_s: float, entities: int) -> Sample:
     state = draw.choice(_ORDER_STATES)
     number = draw.randint(1, entities)
-    event_id = f"evt_{_uuid(draw).hex[:20]}"
+    event_id = f"evt_{some_uuid(draw).hex[:20]}"
     body = {
         "id": event_id,
         "type": f"order.{state}",
-        "created_at": _time(now_s),
+        "created_at": iso(now_s),
         "data": {
             "id": f"order-{1000 + number}",
             "state": state,
@@ -97,23 +86,20 @@ def _hmac(draw: random.Random, now_s: float, entities: int) -> Sample:
             "shipping": {"city": draw.choice(["Graz", "Turin", "Lyon"]), "express": False},
         },
     }
-    return _sample(event_id, f"hmac.order.{state}", body)
+    return in_json(event_id, f"hmac.order.{state}", body)
+
+
+def _token(draw: random.Random, now_s: float, entities: int) -> Sample:
+    # A system that cannot sign sends what one that can would send.
+    signed = _hmac(draw, now_s, entities)
+    event_type = "token" + signed.event_type.removeprefix("hmac")
+    return Sample(event_id=signed.event_id, event_type=event_type, body=signed.body)
 
 
 _MAKERS: Final[dict[str, Callable[[random.Random, float, int], Sample]]] = {
     "github": _github,
     "standard_webhooks": _standard_webhooks,
     "hmac": _hmac,
+    "token": _token,
+    **provider_samples.MAKERS,
 }
-
-
-def _sample(event_id: str, event_type: str, body: dict[str, Any]) -> Sample:
-    return Sample(event_id=event_id, event_type=event_type, body=json.dumps(body).encode())
-
-
-def _uuid(draw: random.Random) -> UUID:
-    return UUID(int=draw.getrandbits(128), version=4)
-
-
-def _time(unix_s: float) -> str:
-    return datetime.fromtimestamp(unix_s, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

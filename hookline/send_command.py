@@ -23,7 +23,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemaining
 from hookline.config_command import config_option
 from hookline.process import resolver_for
 from hookline.redaction import Redactor
-from hookline.samples import Sample, sample
+from hookline.sample_parts import Sample
+from hookline.samples import sample
 from hookline.settings import ConnectionSettings, Settings, load
 from producer.providers.provider import Provider
 from producer.providers.registry import build
@@ -73,7 +74,10 @@ def command(
     provider = build(chosen.provider, chosen.options)
     resolver = resolver_for(os.environ, Redactor())
     # The newest secret: what a system that has just been rotated signs with.
-    key = provider.load_key(resolver.resolve(chosen.secrets[-1].ref).reveal())
+    signing = [s for s in chosen.secrets if s.name != provider.handshake_secret]
+    if not signing:
+        raise ConfigurationError(f"connection {chosen.id} has no secret that signs: add one")
+    key = provider.load_key(resolver.resolve(signing[-1].ref).reveal())
     content = None if body is None else body.read()
     make = _maker(chosen.provider, content, event_type, event_id)
     target = url or _own_url(settings)
@@ -153,12 +157,14 @@ async def _send(
 
 async def _post(client: httpx.AsyncClient, load: _Load) -> httpx.Response:
     made = load.make()
-    headers = load.provider.sign(
+    sent = load.provider.outgoing(
         made.body, load.key, event_id=made.event_id, event_type=made.event_type, now_s=time.time()
     )
     try:
         return await client.post(
-            f"/webhooks/{load.connection}", content=made.body, headers=dict(headers)
+            f"/webhooks/{load.connection}" + (f"?{sent.query}" if sent.query else ""),
+            content=sent.body,
+            headers=dict(sent.headers),
         )
     except httpx.TransportError as error:
         raise SendFailed(

@@ -14,7 +14,7 @@ of the test's own.
 """
 
 from hookline.testing.checking import ScheduleMatters, check
-from hookline.testing.events import event, load_events, samples, save_events, webhook
+from hookline.testing.events import event, load_events, samples, save_events, webhook, webhooks
 from hookline.testing.replay import run
 from hookline.testing.report import Call, Delivery, Report
 from hookline.testing.schedule import Shake
@@ -32,4 +32,5 @@ __all__ = [
     "samples",
     "save_events",
     "webhook",
+    "webhooks",
 ]

@@ -14,7 +14,7 @@ from uuid import uuid4
 import msgspec
 
 from hookline.samples import sample
-from producer.providers.provider import Request, Unreadable
+from producer.providers.provider import Batch, Part, Request, Unreadable
 from producer.providers.registry import build
 from schemas.errors import ConfigurationError
 from schemas.event import Event
@@ -23,15 +23,17 @@ from schemas.event import Event
 START_S: Final = 1_795_510_800
 # Makes no webhook believed anywhere: what a provider's `sign` needs to write its headers.
 _NO_SECRET: Final = "whsec_" + b64encode(b"only for hookline.testing").decode()
-#: What samples of the configurable provider need; the others have defaults.
+#: What samples of these providers need; the others have defaults.
+_IDENTITY: Final = {
+    "event_id": "body:/id",
+    "event_type": "body:/type",
+    "resource_id": "body:/data/id",
+    "occurred_at": "body:/created_at",
+}
 _SAMPLE_OPTIONS: Final[dict[str, dict[str, Any]]] = {
-    "hmac": {
-        "header": "X-Signature",
-        "event_id": "body:/id",
-        "event_type": "body:/type",
-        "resource_id": "body:/data/id",
-        "occurred_at": "body:/created_at",
-    }
+    "hmac": {"header": "X-Signature", **_IDENTITY},
+    "token": _IDENTITY,
+    "twilio": {"url": "https://hooks.example.com/webhooks/test"},
 }
 
 
@@ -82,27 +84,57 @@ def webhook(
     """The event that the gateway would make of a webhook's body: a file, bytes or a dictionary.
 
     `options` are the connection's. `event_type` and `event_id` are for providers that say them
-    in a header: `issues` for GitHub's `X-GitHub-Event`. ConfigurationError if it has no identity.
+    in a header: `issues` for GitHub's `X-GitHub-Event`. ConfigurationError if it has no identity,
+    or if it holds several events: for such there is `webhooks`.
     """
+    made = webhooks(
+        provider, body, event_type=event_type, event_id=event_id, options=options, **fields
+    )
+    if len(made) != 1:
+        raise ConfigurationError(f"this body holds {len(made)} events: use webhooks()")
+    return made[0]
+
+
+def webhooks(
+    provider: str,
+    body: Path | bytes | Mapping[str, Any] | Sequence[Any],
+    *,
+    event_type: str = "",
+    event_id: str | None = None,
+    options: Mapping[str, Any] | None = None,
+    **fields: Any,
+) -> list[Event]:
+    """The same for a body that may hold several events, such as Graph's or Meta's."""
     content = body.read_bytes() if isinstance(body, Path) else body
     if not isinstance(content, bytes):
         content = json.dumps(content).encode()
     kind = build(provider, _SAMPLE_OPTIONS.get(provider, {}) if options is None else options)
-    headers = kind.sign(
+    sent = kind.outgoing(
         content,
         kind.load_key(_NO_SECRET),
         event_id=event_id or f"evt_{uuid4().hex[:20]}",
         event_type=event_type,
         now_s=START_S,
     )
-    identity = kind.identify(Request(_Headers(headers), content))
+    headers, request_id = _Headers(sent.headers), os.urandom(16)
+    found = kind.identify(Request(headers, sent.body, sent.query, request_id))
+    parts = (
+        found.parts
+        if isinstance(found, Batch)
+        else (Part(found, sent.body, headers.get("content-type", "")),)
+    )
+    return [_event_of(provider, part, request_id, fields) for part in parts]
+
+
+def _event_of(provider: str, part: Part, request_id: bytes, fields: Mapping[str, Any]) -> Event:
+    identity = part.identity
     if isinstance(identity, Unreadable):
         raise ConfigurationError(
             f"{provider} finds no identity in this webhook: {identity.reason}, {identity.detail}"
         )
     return event(
         identity.event_type,
-        content,
+        part.payload,
         identity.resource_id,
         event_id=identity.event_id,
         version=identity.resource_version,
@@ -110,7 +142,8 @@ def webhook(
             "provider": provider,
             "resource_type": identity.resource_type,
             "occurred_at_us": identity.occurred_at_us,
-            "content_type": _Headers(headers).get("content-type", ""),
+            "content_type": part.content_type,
+            "request_id": request_id,
             **fields,
         },
     )

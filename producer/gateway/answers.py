@@ -9,6 +9,7 @@ from typing import Final
 import msgspec
 
 from producer.providers.provider import Refusal as SignatureRefusal
+from producer.providers.provider import Reply
 
 Header = tuple[str, str]
 
@@ -82,16 +83,34 @@ UNAUTHORIZED: Final[Mapping[SignatureRefusal, Refusal]] = MappingProxyType(
         ),
         SignatureRefusal.SIGNATURE_WRONG: _NOT_BELIEVED,
         SignatureRefusal.NO_ACTIVE_SECRET: _NOT_BELIEVED,
+        SignatureRefusal.HANDSHAKE_REFUSED: Refusal(
+            403, "handshake_refused", "The handshake is not one that this connection accepts."
+        ),
     }
 )
 
 
-def accepted(request_id: str, server_timing: str) -> Answer:
-    """The answer to an event that is safe."""
+def accepted(request_id: str, server_timing: str, reply: Reply | None = None) -> Answer:
+    """The answer to an event that is safe, in the system's own words if it needs them."""
+    timing = ("server-timing", server_timing)
+    if reply is not None:
+        return _answer(request_id, reply, timing)
     return Answer(
         200,
-        [_JSON, _SERVER, ("x-request-id", request_id), ("server-timing", server_timing)],
+        [_JSON, _SERVER, ("x-request-id", request_id), timing],
         f'{{"request_id":"{request_id}"}}'.encode(),
+    )
+
+
+def replied(request_id: str, reply: Reply) -> Answer:
+    """The answer to a handshake."""
+    return _answer(request_id, reply)
+
+
+def _answer(request_id: str, reply: Reply, *more: Header) -> Answer:
+    kind = ("content-type", reply.content_type)
+    return Answer(
+        200, [kind, _SERVER, ("x-request-id", request_id), *more, *reply.headers], reply.body
     )
 
 

@@ -8,54 +8,35 @@ from __future__ import annotations
 import logging
 import time
 import traceback
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any
 
-from producer.gateway import answers
+from producer.gateway import accounts, answers
 from producer.gateway.answers import Answer, Refusal
 from producer.gateway.connections import ConnectionTable, Entry
+from producer.gateway.envelopes import Arrival, dead_letter, envelope, kept
 from producer.gateway.gateway_metrics import GatewayMetrics
+from producer.gateway.outbox import EventSink, Outbox, Record
 from producer.gateway.refusal_log import RefusalLog
 from producer.gateway.request_ids import RequestIds
 from producer.gateway.tracing import GatewayTracing, RequestTrace
-from producer.providers.provider import Headers, Identity, Refused, Request, Unreadable
-from schemas.codec import DEAD_LETTER, EVENT
-from schemas.dead_letter import DeadLetter
-from schemas.errors import Overloaded, PublishError
-from schemas.event import (
-    HEADER_EVENT_TYPE,
-    HEADER_REQUEST_ID,
-    HEADER_TRACEPARENT,
-    Event,
-    resource_key,
+from producer.providers.provider import (
+    Batch,
+    Headers,
+    Identity,
+    Part,
+    Refused,
+    Reply,
+    Request,
+    Unreadable,
 )
+from schemas.errors import Overloaded, PublishError
+from schemas.event import resource_key
 
 log = logging.getLogger("hookline.gateway")
 
-_MAX_KEPT_CHARS: Final = 1024
 _now_ns = time.perf_counter_ns
-
-
-class Position(Protocol):
-    """Where the log holds an event."""
-
-    @property
-    def partition(self) -> int: ...
-    @property
-    def offset(self) -> int: ...
-
-
-class EventSink(Protocol):
-    """Where an event is made safe: Kafka. Raises, or its future raises, a PublishError."""
-
-    def publish(
-        self,
-        topic: str,
-        key: bytes,
-        value: bytes,
-        headers: list[tuple[str, str | bytes | None]],
-    ) -> Awaitable[Position]: ...
 
 
 class Receiver:
@@ -75,13 +56,13 @@ class Receiver:
     ) -> None:
         self._environment = environment
         self._connections = connections
-        self._sink = sink
         self._events = events_topic
         self._quarantine = quarantine_topic
         self._tracing = tracing
         self._metrics = metrics
         self._clock_s = clock_s
         self._ids = RequestIds()
+        self._outbox = Outbox(sink, self._ids)
         self._refusals = RefusalLog(log)
 
     def refuse(self, refusal: Refusal, began_ns: int, connection_id: str = "") -> Answer:
@@ -104,8 +85,22 @@ class Receiver:
         )
         return self._refuse(answers.FAILED, "internal", request_id, "", began_ns, None)
 
+    def handshake(
+        self, connection_id: str, method: str, headers: Headers, query: str, began_ns: int
+    ) -> Answer:
+        """The answer to a request that is no POST: a handshake of the connection's, or 405."""
+        request_id = self._ids.make()
+        entry = self._connections.find(connection_id)
+        if entry is None or method not in entry.provider.handshake_methods:
+            return self._refuse(answers.METHOD, answers.METHOD.code, request_id, "", began_ns, None)
+        request = Request(headers, b"", query, request_id, method)
+        trace = self._tracing.begin(request_id, connection_id, headers, 0, method)
+        return self._shake_hands(entry, request, self._clock_s(), began_ns, trace) or self._refuse(
+            answers.METHOD, answers.METHOD.code, request_id, connection_id, began_ns, trace
+        )
+
     async def receive(
-        self, connection_id: str, headers: Headers, body: bytes, began_ns: int
+        self, connection_id: str, headers: Headers, body: bytes, began_ns: int, query: str = ""
     ) -> Answer:
         """The answer to a webhook. `began_ns`: perf_counter_ns when its headers were there."""
         read_ns = _now_ns()
@@ -115,54 +110,53 @@ class Receiver:
             return self._refuse(answers.NOT_FOUND, "not_found", request_id, "", began_ns, None)
         trace = self._tracing.begin(request_id, connection_id, headers, read_ns - began_ns)
         now_s = self._clock_s()
-        request = Request(headers, body)
-        verdict = entry.provider.verify(request, entry.keys.active(now_s), now_s)
+        provider = entry.provider
+        request = Request(headers, body, query, request_id)
+        if "POST" in provider.handshake_methods:
+            shaken = self._shake_hands(entry, request, now_s, began_ns, trace)
+            if shaken is not None:
+                return shaken
+        verdict = provider.verify(request, entry.keys.active(now_s), now_s)
         if type(verdict) is Refused:
-            refusal = answers.UNAUTHORIZED[verdict.reason]
-            return self._refuse(
-                refusal, verdict.reason.value, request_id, connection_id, began_ns, trace
-            )
+            return self._refuse_unproven(verdict, request_id, connection_id, began_ns, trace)
         self._metrics.verified(connection_id, verdict.secret_name)
         verified_ns = _now_ns()
-        identity = entry.provider.identify(request)
+        identity = provider.identify(request)
         identified_ns = _now_ns()
-        if type(identity) is Unreadable:
-            return await self._set_aside(
-                entry, request, request_id, identity, now_s, began_ns, trace
-            )
-        connection = entry.connection
-        key = resource_key(
-            connection.tenant, connection_id, identity.resource_type, identity.resource_id
+        arrival = Arrival(
+            entry,
+            request,
+            verdict.secret_name,
+            now_s,
+            read_ns - began_ns,
+            verified_ns - read_ns,
+            identified_ns - verified_ns,
         )
-        value = EVENT.encode(
-            Event(
-                request_id=request_id,
-                environment=self._environment,
-                tenant=connection.tenant,
-                connection=connection_id,
-                provider=connection.provider,
-                event_id=identity.event_id,
-                event_type=identity.event_type,
-                resource_type=identity.resource_type,
-                resource_id=identity.resource_id,
-                resource_version=identity.resource_version,
-                occurred_at_us=identity.occurred_at_us,
-                received_at_us=int(now_s * 1e6),
-                secret_name=verdict.secret_name,
-                content_type=_kept(headers, "content-type") or "",
-                headers=_kept_headers(entry, headers),
-                payload=body,
-                read_ns=read_ns - began_ns,
-                verify_ns=verified_ns - read_ns,
-                identify_ns=identified_ns - verified_ns,
+        marks: tuple[int, ...] = (began_ns, read_ns, verified_ns, identified_ns)
+        if type(identity) is not Identity:
+            # An unreadable request is a batch of one: kept whole for a person, and answered 200,
+            # since a provider disables a hook that fails.
+            parts = (
+                identity.parts
+                if type(identity) is Batch
+                else (Part(identity, body, kept(headers, "content-type") or ""),)
             )
+            return await self._receive_parts(arrival, parts, marks, trace)
+        connection = entry.connection
+        record = Record(
+            self._events,
+            resource_key(
+                connection.tenant, connection_id, identity.resource_type, identity.resource_id
+            ),
+            envelope(
+                arrival, self._environment, identity, body, kept(headers, "content-type") or ""
+            ),
+            identity.event_type,
         )
         encoded_ns = _now_ns()
         text_id = request_id.hex()
         try:
-            position = await self._publish(
-                self._events, key, value, text_id, identity.event_type, trace
-            )
+            position = await self._outbox.publish(record, text_id, trace)
         except PublishError as error:
             return self._not_safe(error, request_id, connection_id, began_ns, trace)
         # Here the event is in Kafka. A crash before the answer is out: the sender sends again,
@@ -171,102 +165,89 @@ class Receiver:
         self._metrics.answered(connection_id, "accepted", ended_ns - began_ns)
         if trace is not None:
             trace.sent(position.partition, position.offset)
-            trace.end(200, _about(entry) | {"hookline.event_type": identity.event_type})
-        marks = (began_ns, read_ns, verified_ns, identified_ns, encoded_ns, ended_ns)
+            trace.end(200, accounts.about(entry) | {"hookline.event_type": identity.event_type})
+        marks = (*marks, encoded_ns, ended_ns)
         if log.isEnabledFor(logging.DEBUG):
-            _log_accepted(
-                text_id, key, identity, connection_id, verdict.secret_name, position, marks
-            )
-        return answers.accepted(
-            text_id,
-            f"verify;dur={(verified_ns - read_ns) / 1e6:.3f}, "
-            f"encode;dur={(encoded_ns - identified_ns) / 1e6:.3f}, "
-            f"publish;dur={(ended_ns - encoded_ns) / 1e6:.3f}, "
-            f"total;dur={(ended_ns - began_ns) / 1e6:.3f}",
-        )
+            accounts.accepted(record.key, identity, arrival, position, marks)
+        return answers.accepted(text_id, accounts.server_timing(marks), entry.provider.accepted)
 
-    def _publish(
+    async def _receive_parts(
         self,
-        topic: str,
-        key: str,
-        value: bytes,
-        text_id: str,
-        event_type: str,
-        trace: RequestTrace | None,
-    ) -> Awaitable[Position]:
-        traceparent = (
-            self._ids.unsampled_traceparent(text_id)
-            if trace is None
-            else trace.send(topic, key, text_id, len(value))
-        )
-        return self._sink.publish(
-            topic,
-            key.encode(),
-            value,
-            [
-                (HEADER_REQUEST_ID, text_id),
-                (HEADER_EVENT_TYPE, event_type),
-                (HEADER_TRACEPARENT, traceparent),
-            ],
-        )
-
-    async def _set_aside(
-        self,
-        entry: Entry,
-        request: Request,
-        request_id: bytes,
-        why: Unreadable,
-        now_s: float,
-        began_ns: int,
+        arrival: Arrival,
+        parts: Sequence[Part],
+        marks: tuple[int, ...],
         trace: RequestTrace | None,
     ) -> Answer:
-        """Authentic, so 200 (a provider disables a hook that fails); kept whole for a person."""
-        connection_id = entry.connection.id
-        verified_ns = _now_ns()
-        letter = DeadLetter(
-            stage="GATEWAY",
-            reason=why.reason,
-            detail=why.detail,
-            request_id=request_id,
-            connection=connection_id,
-            died_at_us=int(now_s * 1e6),
-            value=request.body,
-            headers=_kept_headers(entry, request.headers),
-        )
-        value = DEAD_LETTER.encode(letter)
+        """All events of a request: 200 when every one is safe, else it is sent again as a whole.
+
+        A crash or a failure in the middle leaves some in Kafka; sent again they have the same
+        event ids, and the consumer knows them.
+        """
+        entry, request_id = arrival.entry, arrival.request.request_id
+        connection_id, text_id, began_ns = entry.connection.id, request_id.hex(), marks[0]
+        records = [self._record(arrival, part) for part in parts]
         encoded_ns = _now_ns()
-        text_id = request_id.hex()
         try:
-            position = await self._publish(
-                self._quarantine, connection_id, value, text_id, "", trace
-            )
+            positions = await self._outbox.publish_all(records, text_id, trace)
         except PublishError as error:
             return self._not_safe(error, request_id, connection_id, began_ns, trace)
         ended_ns = _now_ns()
-        self._metrics.quarantined(connection_id, why.reason)
-        self._metrics.answered(connection_id, "quarantined", ended_ns - began_ns)
-        log.warning(
-            "quarantined: authentic, but the provider's rules cannot read it",
-            extra={
-                "request_id": text_id,
-                "data": {
-                    "connection": connection_id,
-                    "reason": why.reason,
-                    "detail": why.detail,
-                    "partition": position.partition,
-                    "offset": position.offset,
-                },
-            },
+        marks = (*marks, encoded_ns, ended_ns)
+        unreadable = 0
+        for part, record, position in zip(parts, records, positions, strict=True):
+            if isinstance(part.identity, Unreadable):
+                unreadable += 1
+                self._metrics.quarantined(connection_id, part.identity.reason)
+                accounts.quarantined(part.identity, arrival, position)
+            elif log.isEnabledFor(logging.DEBUG):
+                accounts.accepted(record.key, part.identity, arrival, position, marks)
+        outcome_name = "quarantined" if unreadable and unreadable == len(parts) else "accepted"
+        self._metrics.answered(connection_id, outcome_name, ended_ns - began_ns)
+        if trace is not None:
+            if positions:
+                trace.sent(positions[-1].partition, positions[-1].offset)
+            trace.end(200, accounts.about(entry) | accounts.about_parts(parts))
+        return answers.accepted(text_id, accounts.server_timing(marks), entry.provider.accepted)
+
+    def _record(self, arrival: Arrival, part: Part) -> Record:
+        identity, connection = part.identity, arrival.entry.connection
+        if isinstance(identity, Unreadable):
+            return Record(self._quarantine, connection.id, dead_letter(arrival, part, identity), "")
+        return Record(
+            self._events,
+            resource_key(
+                connection.tenant, connection.id, identity.resource_type, identity.resource_id
+            ),
+            envelope(arrival, self._environment, identity, part.payload, part.content_type),
+            identity.event_type,
+        )
+
+    def _shake_hands(
+        self,
+        entry: Entry,
+        request: Request,
+        now_s: float,
+        began_ns: int,
+        trace: RequestTrace | None,
+    ) -> Answer | None:
+        """The answer if the provider takes it for a handshake; nothing is published."""
+        reply: Reply | Refused | None = entry.provider.handshake(
+            request, entry.keys.active(now_s), now_s
+        )
+        if reply is None:
+            return None
+        connection_id = entry.connection.id
+        if isinstance(reply, Refused):
+            return self._refuse_unproven(reply, request.request_id, connection_id, began_ns, trace)
+        text_id = request.request_id.hex()
+        self._metrics.answered(connection_id, "handshake", _now_ns() - began_ns)
+        log.info(
+            "handshake answered",
+            extra={"request_id": text_id, "data": {"connection": connection_id}},
         )
         if trace is not None:
-            trace.sent(position.partition, position.offset)
-            trace.end(200, _about(entry) | {"hookline.quarantine.reason": why.reason})
-        return answers.accepted(
-            text_id,
-            f"encode;dur={(encoded_ns - verified_ns) / 1e6:.3f}, "
-            f"publish;dur={(ended_ns - encoded_ns) / 1e6:.3f}, "
-            f"total;dur={(ended_ns - began_ns) / 1e6:.3f}",
-        )
+            trace.end(200, accounts.about(entry))
+        return answers.replied(text_id, reply)
 
     def _not_safe(
         self,
@@ -278,6 +259,19 @@ class Receiver:
     ) -> Answer:
         refusal = answers.OVERLOADED if isinstance(error, Overloaded) else answers.UNAVAILABLE
         return self._refuse(refusal, refusal.code, request_id, connection_id, began_ns, trace)
+
+    def _refuse_unproven(
+        self,
+        refused: Refused,
+        request_id: bytes,
+        connection_id: str,
+        began_ns: int,
+        trace: RequestTrace | None,
+    ) -> Answer:
+        refusal = answers.UNAUTHORIZED[refused.reason]
+        return self._refuse(
+            refusal, refused.reason.value, request_id, connection_id, began_ns, trace
+        )
 
     def _refuse(
         self,
@@ -297,58 +291,3 @@ class Receiver:
         if trace is not None:
             trace.end(refusal.status, {"hookline.connection": connection_id, "error.type": reason})
         return refusal.answer(text_id)
-
-
-def _log_accepted(
-    text_id: str,
-    key: str,
-    identity: Identity,
-    connection_id: str,
-    secret_name: str,
-    position: Position,
-    marks: tuple[int, ...],
-) -> None:
-    steps = zip(("read", "verify", "identify", "encode", "publish"), marks, marks[1:], strict=False)
-    log.debug(
-        "accepted",
-        extra={
-            "request_id": text_id,
-            "data": {
-                "connection": connection_id,
-                "event_id": identity.event_id,
-                "event_type": identity.event_type,
-                "resource_key": key,
-                "secret_name": secret_name,
-                "partition": position.partition,
-                "offset": position.offset,
-                "steps": {f"{step}_ms": round((to - of) / 1e6, 3) for step, of, to in steps}
-                | {"total_ms": round((marks[-1] - marks[0]) / 1e6, 3)},
-            },
-        },
-    )
-
-
-def _about(entry: Entry) -> dict[str, str]:
-    connection = entry.connection
-    return {
-        "hookline.connection": connection.id,
-        "hookline.tenant": connection.tenant,
-        "hookline.provider": connection.provider,
-    }
-
-
-def _kept_headers(entry: Entry, headers: Headers) -> dict[str, str]:
-    kept: dict[str, str] = {}
-    for name in entry.provider.kept_headers:
-        value = _kept(headers, name)
-        if value is not None:
-            kept[name] = value
-    return kept
-
-
-def _kept(headers: Headers, name: str) -> str | None:
-    value: str | None = headers.get(name)
-    if value is None:
-        return None
-    # A lone surrogate cannot be written as UTF-8; such a header proves nothing worth keeping.
-    return value[:_MAX_KEPT_CHARS] if value.isascii() else None

@@ -76,14 +76,15 @@ class GatewayApp:
     async def _webhook(
         self, connection_id: str, scope: Any, protocol: Any, began_ns: int
     ) -> Answer:
-        if scope.method != "POST":
-            return self._receiver.refuse(answers.METHOD, began_ns)
-        headers = scope.headers
+        method, headers, query = scope.method, scope.headers, scope.query_string
+        if method != "POST":
+            # A handshake has no body; what was sent as one is not read.
+            return self._receiver.handshake(connection_id, method, headers, query, began_ns)
         body = await self._bodies.read(protocol, headers)
         if not isinstance(body, bytes):
             return self._receiver.refuse(body, began_ns, connection_id)
         try:
-            return await self._receiver.receive(connection_id, headers, body, began_ns)
+            return await self._receiver.receive(connection_id, headers, body, began_ns, query)
         finally:
             self._bodies.release(len(body))
 

@@ -29,8 +29,8 @@ class RequestTrace:
         self._server = server
         self._send: Span | None = None
 
-    def send(self, topic: str, key: str, request_id: str, size_bytes: int) -> str:
-        """Begin the PRODUCER span; its traceparent, for the record's headers."""
+    def send(self, topic: str, key: str, request_id: str, size_bytes: int, count: int = 1) -> str:
+        """Begin the PRODUCER span of so many events; its traceparent, for the records' headers."""
         self._send = self._tracer.start_span(
             f"send {topic}",
             context=trace.set_span_in_context(self._server),
@@ -45,6 +45,8 @@ class RequestTrace:
                 "messaging.kafka.message.key": key,
             },
         )
+        if count > 1:
+            self._send.set_attribute("messaging.batch.message_count", count)
         context = self._send.get_span_context()
         return f"00-{context.trace_id:032x}-{context.span_id:016x}-01"
 
@@ -77,7 +79,12 @@ class GatewayTracing:
         self._tracer = trace.get_tracer("hookline.gateway")
 
     def begin(
-        self, request_id: bytes, connection_id: str, headers: Headers, elapsed_ns: int
+        self,
+        request_id: bytes,
+        connection_id: str,
+        headers: Headers,
+        elapsed_ns: int,
+        method: str = "POST",
     ) -> RequestTrace | None:
         """The trace of a request that began so long ago, or None if it is sampled out."""
         if not self._bound or not request_ids.sampled(request_id, self._bound):
@@ -86,13 +93,13 @@ class GatewayTracing:
         try:
             # An explicit empty context: this is a root, whatever runs around it.
             server = self._tracer.start_span(
-                f"POST {_ROUTE}",
+                f"{method} {_ROUTE}",
                 context=trace.set_span_in_context(trace.INVALID_SPAN),
                 kind=SpanKind.SERVER,
                 links=_links(headers.get("traceparent")),
                 start_time=time.time_ns() - elapsed_ns,
                 attributes={
-                    "http.request.method": "POST",
+                    "http.request.method": method,
                     "http.route": _ROUTE,
                     "url.scheme": "http",
                     "url.path": f"/webhooks/{connection_id}",

@@ -17,10 +17,12 @@ from pydantic import BaseModel
 from credentials.key_ring import Key
 from producer.providers import identifiers, json_body, timestamps
 from producer.providers.github_payloads import DECODERS, OTHER, Moment
+from producer.providers.guide import Guide
 from producer.providers.header_values import any_repeated, single
 from producer.providers.options import ProviderOptions
 from producer.providers.provider import (
     Identity,
+    Provider,
     Refused,
     Request,
     Unreadable,
@@ -49,11 +51,26 @@ class GitHubOptions(ProviderOptions):
     """GitHub needs none."""
 
 
-class GitHub:
+class GitHub(Provider):
     """Verifies and identifies GitHub's webhooks of repositories, organizations and apps."""
 
     name: ClassVar[str] = "github"
     Options: ClassVar[type[BaseModel]] = GitHubOptions
+    guide: ClassVar[Guide] = Guide(
+        title="GitHub",
+        pages=("Validating webhook deliveries", "Webhook events and payloads"),
+        scheme="HMAC-SHA256 of the body in hex, `X-Hub-Signature-256: sha256=…`",
+        secret="The repository, organization or app → Settings → Webhooks → the webhook → Secret. "
+        "You choose it there; GitHub does not show it again.",
+        replay="None: no time is signed. A copy has the same event id and is recognised.",
+        event_id="`X-GitHub-Delivery`, the same when a delivery is sent again by hand",
+        event_type="`github.`, `X-GitHub-Event` and `action`: `github.issues.opened`",
+        resource="By event, with numeric ids: `issue/51#7`, `pull_request/51#12`, "
+        "`ref/51@refs/heads/main`, `workflow_run/314`; else the repository or organization",
+        version="`updated_at` of the entity that the event carries, in whole seconds",
+        occurred_at="The entity's or the comment's own time",
+        notes=("JSON and form-encoded webhooks are both read.",),
+    )
 
     def __init__(self, options: BaseModel) -> None:
         self.kept_headers: Sequence[str] = (

@@ -12,16 +12,8 @@ from typing import Annotated, Literal
 import msgspec
 from pydantic import AfterValidator, Field, model_validator
 
-from producer.providers.identity_sources import (
-    HeaderSource,
-    IdentitySources,
-    SourceText,
-    WhenNoResource,
-    optional_source,
-    parse_header_name,
-    parse_source,
-)
-from producer.providers.options import ProviderOptions
+from producer.providers.identity_options import HeaderName, IdentityOptions
+from producer.providers.identity_sources import HeaderSource, parse_header_name
 
 
 class Body(msgspec.Struct, frozen=True):
@@ -66,20 +58,15 @@ def parse_signed(template: str) -> tuple[Part, ...]:
     return tuple(parts)
 
 
-def _checked_header(text: str) -> str:
-    return parse_header_name(text)
-
-
 def _checked_signed(text: str) -> str:
     parse_signed(text)
     return text
 
 
-HeaderName = Annotated[str, AfterValidator(_checked_header)]
 SignedText = Annotated[str, AfterValidator(_checked_signed)]
 
 
-class HmacSignatureOptions(ProviderOptions):
+class HmacSignatureOptions(IdentityOptions):
     """What a connection may set. A source is "body:/pointer", "header:Name" or "literal:text"."""
 
     header: Annotated[
@@ -113,38 +100,6 @@ class HmacSignatureOptions(ProviderOptions):
         int,
         Field(ge=1, le=86_400, description="how old or how early a webhook may be, in seconds"),
     ] = 300
-    event_id: Annotated[
-        SourceText,
-        Field(description="where the event's own id is, such as header:X-Event-Id or body:/id"),
-    ]
-    event_type: Annotated[
-        SourceText, Field(description="where the event's type is, such as body:/type")
-    ]
-    resource_type: Annotated[
-        SourceText | None,
-        Field(description="where the entity's kind is; without it, the type's first segment"),
-    ] = None
-    resource_id: Annotated[
-        SourceText | None,
-        Field(description="where the entity's id is; without it, nothing keeps events in order"),
-    ] = None
-    resource_version: Annotated[
-        SourceText | None,
-        Field(
-            description="where an integer or ISO 8601 time is that grows with each state of the "
-            "entity; set it only where a later state makes an earlier event needless"
-        ),
-    ] = None
-    occurred_at: Annotated[
-        SourceText | None, Field(description="where the time of the event is (ISO 8601 or Unix)")
-    ] = None
-    occurred_at_unit: Annotated[
-        Literal["s", "ms"], Field(description="what it counts since 1970, where it is a number")
-    ] = "s"
-    when_no_resource: Annotated[
-        WhenNoResource,
-        Field(description="what to do with an event in which resource_id finds nothing"),
-    ] = "quarantine"
 
     @model_validator(mode="after")
     def _the_options_fit_together(self) -> HmacSignatureOptions:
@@ -158,24 +113,9 @@ class HmacSignatureOptions(ProviderOptions):
                 "timestamp_header is set and not signed, so anybody could renew it: write "
                 "{timestamp} in signed, or leave timestamp_header out"
             )
-        if self.resource_id is None and (self.resource_type or self.resource_version):
-            raise ValueError(
-                "resource_type and resource_version say something of a resource: write where "
-                "its id is in resource_id, such as body:/data/id"
-            )
         if self.header in self.sources().header_names():
             raise ValueError(
                 f"a source reads {self.header}, which has the signature: a signature identifies "
                 "nothing and is never kept, so write another source"
             )
         return self
-
-    def sources(self) -> IdentitySources:
-        return IdentitySources(
-            event_id=parse_source(self.event_id),
-            event_type=parse_source(self.event_type),
-            resource_type=optional_source(self.resource_type),
-            resource_id=optional_source(self.resource_id),
-            resource_version=optional_source(self.resource_version),
-            occurred_at=optional_source(self.occurred_at),
-        )

@@ -15,12 +15,14 @@ from pydantic import BaseModel
 
 from credentials.key_ring import Key
 from producer.providers import timestamps
+from producer.providers.guide import Guide
 from producer.providers.header_values import any_repeated, single
 from producer.providers.hmac_options import Body, HmacSignatureOptions, Timestamp, parse_signed
 from producer.providers.identity_sources import HeaderSource, IdentityReader
 from producer.providers.provider import (
     Headers,
     Identity,
+    Provider,
     Refused,
     Request,
     Unreadable,
@@ -41,11 +43,27 @@ from schemas.errors import SecretFormatError
 _DIGEST_BYTES: Final = {"sha1": 20, "sha256": 32, "sha384": 48, "sha512": 64}
 
 
-class HmacSignature:
+class HmacSignature(Provider):
     """Verifies and identifies as its options say."""
 
     name: ClassVar[str] = "hmac"
     Options: ClassVar[type[BaseModel]] = HmacSignatureOptions
+    guide: ClassVar[Guide] = Guide(
+        title="Any system that signs",
+        pages=("RFC 2104: HMAC",),
+        scheme="HMAC of what `signed` says, in the header that `header` names",
+        secret="Where the system shows or takes its webhook secret; `secret_encoding` says how its "
+        "text becomes bytes.",
+        replay="With `timestamp_header`, at most `tolerance_s` (300 s) from now; none without.",
+        event_id="Where `event_id` says",
+        event_type="`hmac.` and what is where `event_type` says",
+        resource="Where `resource_type` and `resource_id` say",
+        version="Where `resource_version` says",
+        occurred_at="Where `occurred_at` says",
+        options='header: X-Signature\nprefix: "sha256="\nsigned: "{timestamp}.{body}"\n'
+        "timestamp_header: X-Timestamp\nevent_id: body:/id\nevent_type: body:/type\n"
+        "resource_id: body:/data/id",
+    )
 
     def __init__(self, options: BaseModel) -> None:
         assert isinstance(options, HmacSignatureOptions)

@@ -8,19 +8,39 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
+from producer.providers.cloudevents import CloudEvents
 from producer.providers.github import GitHub
+from producer.providers.gitlab import GitLab
 from producer.providers.hmac_signature import HmacSignature
+from producer.providers.meta import Meta
+from producer.providers.microsoft_graph import MicrosoftGraph
 from producer.providers.options import problems
 from producer.providers.provider import Provider
+from producer.providers.secret_token import SecretToken
+from producer.providers.shopify import Shopify
+from producer.providers.slack import Slack
 from producer.providers.standard_webhooks import StandardWebhooks
+from producer.providers.stripe import Stripe
+from producer.providers.twilio import Twilio
 from schemas.errors import ConfigurationError
 
+_KINDS: Final[tuple[type[Provider], ...]] = (
+    CloudEvents,
+    GitHub,
+    GitLab,
+    HmacSignature,
+    Meta,
+    MicrosoftGraph,
+    SecretToken,
+    Shopify,
+    Slack,
+    StandardWebhooks,
+    Stripe,
+    Twilio,
+)
+
 PROVIDERS: Final[Mapping[str, type[Provider]]] = MappingProxyType(
-    {
-        GitHub.name: GitHub,
-        HmacSignature.name: HmacSignature,
-        StandardWebhooks.name: StandardWebhooks,
-    }
+    {kind.name: kind for kind in _KINDS}
 )
 
 

@@ -19,6 +19,7 @@ from pydantic import BaseModel, Field
 
 from credentials.key_ring import Key
 from producer.providers import timestamps
+from producer.providers.guide import Guide
 from producer.providers.header_values import single
 from producer.providers.identity_sources import (
     IdentityReader,
@@ -32,6 +33,7 @@ from producer.providers.options import ProviderOptions
 from producer.providers.provider import (
     Headers,
     Identity,
+    Provider,
     Refused,
     Request,
     Unreadable,
@@ -111,11 +113,27 @@ class StandardWebhooksOptions(ProviderOptions):
     ] = "key_alone"
 
 
-class StandardWebhooks:
+class StandardWebhooks(Provider):
     """Verifies and identifies by the Standard Webhooks specification."""
 
     name: ClassVar[str] = "standard_webhooks"
     Options: ClassVar[type[BaseModel]] = StandardWebhooksOptions
+    guide: ClassVar[Guide] = Guide(
+        title="Standard Webhooks and Svix",
+        pages=("Standard Webhooks specification", "Svix: Verifying webhooks manually"),
+        scheme="HMAC-SHA256 (`v1`) or ed25519 (`v1a`) of `{id}.{timestamp}.{body}` in base64, "
+        "`webhook-signature` or `svix-signature`",
+        secret="Where the system shows the endpoint's signing secret: `whsec_…`, or `whpk_…` for a "
+        "public key.",
+        replay="The signed `webhook-timestamp`, at most `tolerance_s` (300 s) from now.",
+        event_id="`webhook-id` (`svix-id`), signed, the same when it is sent again",
+        event_type="`standard_webhooks.` and what is where `event_type` says (`/type`)",
+        resource="Where `resource_id` says (`/data/id`), of the type that `resource_type` says "
+        "(else the event type's first word)",
+        version="Where `resource_version` says; none without",
+        occurred_at="Where `occurred_at` says (`/timestamp`)",
+        options="tolerance_s: 300\nresource_version: body:/data/updated_at",
+    )
 
     def __init__(self, options: BaseModel) -> None:
         assert isinstance(options, StandardWebhooksOptions)

@@ -27,6 +27,7 @@ class Reason(StrEnum):
     RESOURCE_VERSION_MALFORMED = "resource_version_malformed"
     ID_TOO_LONG = "id_too_long"
     ID_MALFORMED = "id_malformed"
+    BATCH_TOO_LARGE = "batch_too_large"
 
 
 def unreadable(reason: Reason, detail: str) -> Unreadable:

@@ -27,6 +27,8 @@ HMAC_SECRET = "canary-hmac-secret"
 STANDARD_SECRET = "whsec_Y2FuYXJ5LXN0YW5kYXJkLXNlY3JldC0x"
 BODY_CANARY = "canary-of-the-body"
 HEADER_CANARY = "canary-of-a-header"
+VENDOR_SECRET = "canary-vendor-secret"
+VERIFY_TOKEN = "canary-verify-token"
 CANARIES = ("canary", STANDARD_SECRET[6:], "Y2FuYXJ5")
 
 HMAC_OPTIONS = {
@@ -48,6 +50,24 @@ BASE64_OPTIONS = {
     "signed": "v0:{timestamp}:{body}",
 }
 
+IDENTITY_OPTIONS = {
+    "event_id": "body:/id",
+    "event_type": "body:/type",
+    "resource_id": "body:/data/id",
+}
+#: The providers whose rules are a vendor's, and the generic token; one connection of each.
+VENDOR_OPTIONS: dict[str, dict[str, Any]] = {
+    "cloudevents": {"allowed_origins": ["events.example.com"], "allowed_rate": 600},
+    "gitlab": {},
+    "meta": {},
+    "microsoft_graph": {},
+    "shopify": {"shop_domain": "acme.myshopify.com"},
+    "slack": {},
+    "stripe": {},
+    "token": IDENTITY_OPTIONS,
+    "twilio": {"url": "https://hooks.example.com/webhooks/acme-twilio"},
+}
+
 
 class Gateway:
     """`hookline gateway` on a Kafka, small in its limits so that tests reach them."""
@@ -67,7 +87,13 @@ class Gateway:
             _connection("acme-standard", "standard_webhooks", "STANDARD"),
             _connection("acme-hmac", "hmac", "HMAC", options=HMAC_OPTIONS),
             _connection("acme-base64", "hmac", "HMAC", options=BASE64_OPTIONS),
+            *(
+                _connection(f"acme-{provider}", provider, "VENDOR", options=options)
+                for provider, options in VENDOR_OPTIONS.items()
+            ),
         ]
+        meta = next(one for one in connections if one["id"] == "acme-meta")
+        meta["secrets"].append({"name": "verify-token", "ref": "env:VERIFY_TOKEN"})
         config: dict[str, Any] = {
             "environment": "test",
             "kafka": {"bootstrap_servers": bootstrap_servers},
@@ -84,8 +110,15 @@ class Gateway:
         }
         for room, values in (settings or {}).items():
             config.setdefault(room, {}).update(values)
-        self._config = folder / f"{unique}.yaml"
-        self._config.write_text(yaml.safe_dump(config))
+        self.config_path = folder / f"{unique}.yaml"
+        self.config_path.write_text(yaml.safe_dump(config))
+        self.secrets = {
+            "GITHUB_SECRET": GITHUB_SECRET,
+            "STANDARD_SECRET": STANDARD_SECRET,
+            "HMAC_SECRET": HMAC_SECRET,
+            "VENDOR_SECRET": VENDOR_SECRET,
+            "VERIFY_TOKEN": VERIFY_TOKEN,
+        }
         self._log_path = folder / f"{unique}.log"
         self.process: Process
 
@@ -94,15 +127,17 @@ class Gateway:
         ours = ("HOOKLINE_", "OTEL_")
         environ = {k: v for k, v in os.environ.items() if not k.startswith(ours)}
         self.process = Process(
-            [sys.executable, "-m", "hookline.command", "gateway", "--config", str(self._config)],
+            [
+                sys.executable,
+                "-m",
+                "hookline.command",
+                "gateway",
+                "--config",
+                str(self.config_path),
+            ],
             self._log_path,
             cwd=ROOT,
-            environ=environ
-            | {
-                "GITHUB_SECRET": GITHUB_SECRET,
-                "STANDARD_SECRET": STANDARD_SECRET,
-                "HMAC_SECRET": HMAC_SECRET,
-            },
+            environ=environ | self.secrets,
         )
         return self
 
@@ -235,3 +270,18 @@ def signed_headers(connection: str, body: bytes, now_s: float | None = None) -> 
             now_s=time.time() if now_s is None else now_s,
         )
     )
+
+
+def vendor_request(provider: str, body: bytes, event_type: str = "a.b") -> tuple[str, bytes]:
+    """Path and bytes of the whole request as this system would send it."""
+    built = build(provider, VENDOR_OPTIONS[provider])
+    sent = built.outgoing(
+        body,
+        built.load_key(VENDOR_SECRET),
+        event_id=f"evt-{uuid4()}",
+        event_type=event_type,
+        now_s=time.time(),
+    )
+    path = f"/webhooks/acme-{provider}" + (f"?{sent.query}" if sent.query else "")
+    headers = {**sent.headers, "content-length": str(len(sent.body))}
+    return path, head(path, headers) + sent.body

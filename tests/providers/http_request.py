@@ -51,6 +51,9 @@ class RepeatableHeaders:
     def get_all(self, key: str) -> list[str]:
         return self._values.get(key, [])
 
+    def pairs(self) -> list[tuple[str, str]]:
+        return [(name, value) for name, values in self._values.items() for value in values]
+
 
 def request(headers: Mapping[str, str | list[str]], body: bytes = b"{}") -> Request:
     pairs = [

@@ -312,12 +312,12 @@ def test_every_missing_option_is_told_at_once():
     with pytest.raises(ConfigurationError) as caught:
         build("hmac", {})
     assert [line.partition(":")[0] for line in caught.value.problems] == [
-        "options.header",
         "options.event_id",
         "options.event_type",
+        "options.header",
     ]
 
 
 def test_an_unknown_provider_is_answered_with_those_there_are():
-    with pytest.raises(ConfigurationError, match="github, hmac, standard_webhooks"):
-        build("gitlab", {})
+    with pytest.raises(ConfigurationError, match="github, gitlab, hmac, meta"):
+        build("gitlub", {})
