@@ -89,7 +89,7 @@ def test_beyond_the_bound_on_events_it_is_overloaded_until_there_is_room(
 ) -> None:
     async def test() -> None:
         async with publishing(
-            cluster.bootstrap_servers, topic, max_in_flight_events=5
+            cluster.bootstrap_servers, topic, max_in_flight_events=5, ack_deadline_s=20.0
         ) as publisher:
             cluster.set_delay_ms(300)
             sent = [publisher.publish(topic, b"k", b"value", []) for _ in range(5)]
@@ -108,7 +108,7 @@ def test_beyond_the_bound_on_events_it_is_overloaded_until_there_is_room(
 def test_beyond_the_bound_on_bytes_it_is_overloaded(cluster: MockCluster, topic: str) -> None:
     async def test() -> None:
         async with publishing(
-            cluster.bootstrap_servers, topic, max_in_flight_bytes=10_000
+            cluster.bootstrap_servers, topic, max_in_flight_bytes=10_000, ack_deadline_s=20.0
         ) as publisher:
             cluster.set_delay_ms(300)
             first = publisher.publish(topic, b"k", bytes(9_999), [])

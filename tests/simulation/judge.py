@@ -288,6 +288,8 @@ class Judge:
         # a commit parked whose answer was lost is not known until then.
         parking, batch = plan.parking, 2 * plan.limits.max_batch_events
         lost = self._world.counts[f"fault: {Fault.AMBIGUOUS}"] * batch
+        # A key whose load was cut counts one more than was loaded, until it is known.
+        lost += gauges.parked_keys
         owned = len(who.dispatcher.ownership)
         if gauges.parked_events > owned * (parking.max_events + batch) + self._redriven + lost:
             raise Violation(Promise.BOUNDED, f"{who} has {gauges.parked_events} parked events")
