@@ -102,16 +102,20 @@ class Parking(Generic[P]):
         state.events += events
         self._events[partition] = self._events.get(partition, 0) + events
 
-    def removed(self, partition: P, key: bytes, events: int) -> None:
-        """Parked events of a key are done; with its last one the key is free."""
+    def removed(self, partition: P, key: bytes, events: int, left: int = 0) -> None:
+        """Parked events of a key are done; with its last one the key is free.
+
+        `left`: how many of those that are loaded are not done. The key keeps at least these,
+        whatever the count says: after an answer that was lost it may have them counted already.
+        """
         state = self._keys.get(partition, {}).get(key)
         if state is None:
             return
-        gone = min(events, state.events)
-        state.events -= gone
+        remain = max(state.events - events, left, 0)
+        self._events[partition] += remain - state.events
+        state.events = remain
         state.attempts = 0
-        self._events[partition] -= gone
-        if state.events == 0:
+        if remain == 0:
             self._forget(partition, key)
 
     def take_due(self, now: float, limit: int) -> list[tuple[P, bytes]]:

@@ -175,8 +175,8 @@ class ParkedLanes:
         done = sum(1 for record in run.items[: len(outcomes)] if record.parked_at_ms)
         if not done:
             return
-        self._parking.removed(partition, key, done)
         left = self._loaded.pop((partition, key), 0) - done
+        self._parking.removed(partition, key, done, left)
         if left > 0:
             self._loaded[partition, key] = left
         elif self._parking.holds(partition, key):
