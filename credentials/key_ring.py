@@ -32,19 +32,17 @@ class Key(msgspec.Struct, frozen=True):
 
 class _Entry(msgspec.Struct, frozen=True):
     reference: SecretReference
-    key: Key
+    #: None while its secret is refused: it comes back by a refresh.
+    key: Key | None
+    #: What the key was made from, to see a change by; None if that is not known.
+    secret: Secret | None = None
 
 
 class KeyRing:
-    """The keys of one connection; `active` picks those whose time it is."""
+    """The keys of one connection; `active` picks those whose time it is. It never changes."""
 
     def __init__(self, entries: list[tuple[SecretReference, Key]]) -> None:
-        self._entries = tuple(_Entry(reference, key) for reference, key in entries)
-        self._keys = tuple(entry.key for entry in self._entries)
-        self._always = all(
-            entry.reference.not_before_s is None and entry.reference.not_after_s is None
-            for entry in self._entries
-        )
+        self._take([_Entry(reference, key) for reference, key in entries])
 
     @classmethod
     def load(
@@ -54,17 +52,61 @@ class KeyRing:
         prepare: Callable[[str], object],
     ) -> KeyRing:
         """Resolve each reference and let the provider prepare it; a SecretError names which."""
-        entries: list[tuple[SecretReference, Key]] = []
+        entries: list[_Entry] = []
         for reference in references:
             try:
-                material = prepare(resolve(reference.ref).reveal())
+                entries.append(_made(reference, resolve(reference.ref), prepare))
             except SecretError as error:
                 raise type(error)(f"secret {reference.name!r}: {error}") from None
-            entries.append((reference, Key(name=reference.name, material=material)))
-        return cls(entries)
+        return cls._of(entries)
+
+    def refreshed(
+        self,
+        resolve: Callable[[str], Secret],
+        prepare: Callable[[str], object],
+        lost: Callable[[SecretReference, SecretError], bool] = lambda reference, error: True,
+    ) -> KeyRing:
+        """The ring as the backends have it now; this same one if nothing has changed.
+
+        A key whose secret cannot be had is left out if `lost` says so, and comes back when a later
+        refresh finds it. `lost` is called again for one that is out already.
+        """
+        entries: list[_Entry] = []
+        for entry in self._entries:
+            try:
+                secret = resolve(entry.reference.ref)
+                if entry.key is not None and entry.secret == secret:
+                    entries.append(entry)
+                    continue
+                entries.append(_made(entry.reference, secret, prepare))
+            except SecretError as error:
+                gone = lost(entry.reference, error) and entry.key is not None
+                entries.append(_Entry(entry.reference, None) if gone else entry)
+        same = all(new is old for new, old in zip(entries, self._entries, strict=True))
+        return self if same else self._of(entries)
 
     def active(self, now_s: float) -> tuple[Key, ...]:
         """The keys that count at `now_s`."""
         if self._always:
             return self._keys
-        return tuple(e.key for e in self._entries if e.reference.active(now_s))
+        return tuple(
+            e.key for e in self._entries if e.key is not None and e.reference.active(now_s)
+        )
+
+    @classmethod
+    def _of(cls, entries: list[_Entry]) -> KeyRing:
+        ring = cls.__new__(cls)
+        ring._take(entries)
+        return ring
+
+    def _take(self, entries: list[_Entry]) -> None:
+        self._entries = tuple(entries)
+        self._keys = tuple(entry.key for entry in entries if entry.key is not None)
+        self._always = all(
+            entry.reference.not_before_s is None and entry.reference.not_after_s is None
+            for entry in entries
+        )
+
+
+def _made(reference: SecretReference, secret: Secret, prepare: Callable[[str], object]) -> _Entry:
+    return _Entry(reference, Key(reference.name, prepare(secret.reveal())), secret)

@@ -1,0 +1,151 @@
+"""Key rings follow their backends: resolved anew at an interval, in a thread of their own.
+
+The receive path never waits for it: it reads a ring that is whole, before a change or after it.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+from credentials.key_ring import KeyRing
+from credentials.secret import Secret
+from schemas.connection import SecretReference
+from schemas.errors import SecretError
+
+_log = logging.getLogger("hookline.credentials")
+
+
+class WatchedRing(NamedTuple):
+    """A connection's ring as it is now, and how its provider prepares a secret."""
+
+    connection_id: str
+    ring: KeyRing
+    prepare: Callable[[str], object]
+
+
+class RingRefresher:
+    """Looks at every ring each `interval_s` and swaps those whose secrets have changed.
+
+    A secret that cannot be had is looked at once more after `confirm_s` (a file may be in the
+    middle of being written) before its key is left out. `start` and `close` are for a process;
+    `refresh` is one round, in the caller's thread.
+    """
+
+    def __init__(
+        self,
+        *,
+        resolve: Callable[[str], Secret],
+        rings: Callable[[], Iterable[WatchedRing]],
+        swap: Callable[[str, KeyRing, KeyRing], None],
+        interval_s: float,
+        confirm_s: float = 1.0,
+    ) -> None:
+        """`swap(connection_id, old, new)` is called in the refresher's thread.
+
+        It must take `new` only if the connection's ring still is `old`: the connection itself may
+        have been changed since, and its later ring must stay.
+        """
+        self._resolve = resolve
+        self._rings = rings
+        self._swap = swap
+        self._interval_s = interval_s
+        self._confirm_s = confirm_s
+        # (connection, secret's name) that are out, so that each is said once.
+        self._lost: set[tuple[str, str]] = set()
+        self._stop = threading.Event()
+        self._wake = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Begin; the first round is one interval from now."""
+        self._thread = threading.Thread(target=self._run, name="hookline-key-rings", daemon=True)
+        self._thread.start()
+
+    def soon(self) -> None:
+        """Begin the next round now."""
+        self._wake.set()
+
+    def close(self, timeout_s: float = 5.0) -> None:
+        """End; a round that waits for a backend is not waited for any longer."""
+        self._stop.set()
+        self._wake.set()
+        if self._thread is not None:
+            self._thread.join(timeout_s)
+
+    def refresh(self) -> int:
+        """One round; how many rings were swapped."""
+        swapped = 0
+        doubtful: list[WatchedRing] = []
+        lost_before, self._lost = self._lost, set()
+        for watched in self._rings():
+            if self._stop.is_set():
+                return swapped
+            unsure = False
+
+            def note(reference: SecretReference, error: SecretError) -> bool:
+                nonlocal unsure
+                unsure = True
+                return False
+
+            swapped += self._look(watched, note)
+            if unsure:
+                doubtful.append(watched)
+        if not doubtful:
+            return swapped
+        if self._stop.wait(self._confirm_s):
+            return swapped
+        now = {watched.connection_id: watched for watched in self._rings()}
+        for watched in doubtful:
+            again = now.get(watched.connection_id)
+            if again is not None:
+                swapped += self._look(again, self._out(again.connection_id, lost_before))
+        return swapped
+
+    def _look(
+        self, watched: WatchedRing, lost: Callable[[SecretReference, SecretError], bool]
+    ) -> int:
+        ring = watched.ring.refreshed(self._resolve, watched.prepare, lost)
+        if ring is watched.ring:
+            return 0
+        self._swap(watched.connection_id, watched.ring, ring)
+        _log.info(
+            "a connection's secrets have changed; its new keys count from now on",
+            extra={"data": {"connection": watched.connection_id}},
+        )
+        return 1
+
+    def _out(
+        self, connection_id: str, before: set[tuple[str, str]]
+    ) -> Callable[[SecretReference, SecretError], bool]:
+        def lost(reference: SecretReference, error: SecretError) -> bool:
+            key = (connection_id, reference.name)
+            self._lost.add(key)
+            if key not in before:
+                _log.error(
+                    "a secret cannot be had; its key counts no longer until it can",
+                    extra={
+                        "data": {
+                            "connection": connection_id,
+                            "secret": reference.name,
+                            "reason": str(error),
+                        }
+                    },
+                )
+            return True
+
+        return lost
+
+    def _run(self) -> None:
+        while True:
+            self._wake.wait(self._interval_s)
+            self._wake.clear()
+            if self._stop.is_set():
+                return
+            try:
+                self.refresh()
+            except Exception:
+                # The rings stay as they are; the next round tries again.
+                _log.exception("the key rings could not be refreshed")
