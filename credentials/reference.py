@@ -1,4 +1,4 @@
-"""What a secret's reference says: the backend's scheme, the place there, and a key within it.
+"""What a secret's reference says: the backend's scheme, the place there, a key or stage within it.
 
 A text that is no reference may be the secret itself, so no error here quotes what was written.
 """
@@ -36,13 +36,22 @@ _FORMS: Final[dict[str, _Form]] = {
     ),
     "vault": _Form(
         "vault:secret/acme/github#signing-key",
-        re.compile(r"(?P<locator>[\w.-]+(?:/[\w.-]+)+)#(?P<key>[\w.-]+)", re.ASCII),
+        # No part may be . or .., which a client would take for the way to another path.
+        re.compile(
+            r"(?P<locator>(?!\.\.?[/#])[\w.-]+(?:/(?!\.\.?[/#])[\w.-]+)+)#(?P<key>[\w.-]+)",
+            re.ASCII,
+        ),
         "mount/path, then # and the key",
     ),
     "aws-sm": _Form(
         "aws-sm:acme/github#signing-key",
-        re.compile(r"(?P<locator>[\w/+=.@:-]+)(?:#(?P<key>[\w.-]+))?", re.ASCII),
-        "the secret's name or ARN, then # and the key if its value is a JSON object",
+        # A name there may hold an @ and never a ?, so that a stage cannot be taken for one.
+        re.compile(
+            r"(?P<locator>[\w/+=.@:-]+)(?:\?stage=(?P<stage>[\w.-]+))?(?:#(?P<key>[\w.-]+))?",
+            re.ASCII,
+        ),
+        "the secret's name or ARN, then ?stage=AWSPREVIOUS if that one is meant, then # and the "
+        "key if its value is a JSON object",
     ),
     "azure-kv": _Form(
         "azure-kv:acme-vault/github-signing-key",
@@ -55,14 +64,16 @@ SCHEMES: Final = tuple(_FORMS)
 
 
 class Reference(msgspec.Struct, frozen=True):
-    """A parsed reference; `key` is empty where the scheme or the writer names none."""
+    """A parsed reference; `key` and `stage` are empty where the scheme or the writer names none."""
 
     scheme: str
     locator: str
     key: str = ""
+    stage: str = ""
 
     def __str__(self) -> str:
-        return f"{self.scheme}:{self.locator}" + (f"#{self.key}" if self.key else "")
+        stage = f"?stage={self.stage}" if self.stage else ""
+        return f"{self.scheme}:{self.locator}{stage}" + (f"#{self.key}" if self.key else "")
 
 
 def parse_reference(text: str) -> Reference:
@@ -92,7 +103,7 @@ def parse_reference(text: str) -> Reference:
             "is not shown, it may be the secret itself)"
         )
     parts = match.groupdict()
-    return Reference(scheme, parts["locator"], parts.get("key") or "")
+    return Reference(scheme, parts["locator"], parts.get("key") or "", parts.get("stage") or "")
 
 
 def _how_to_write() -> str:

@@ -6,11 +6,13 @@ Resolving is I/O. It happens when a key ring is built or refreshed, never on the
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Protocol
+from typing import Final, Protocol
 
 from credentials.reference import Reference, parse_reference
 from credentials.secret import Secret
 from schemas.errors import SecretUnavailable
+
+_SECTIONS: Final = {"vault": "vault", "aws-sm": "aws", "azure-kv": "azure"}
 
 
 class SecretBackend(Protocol):
@@ -21,7 +23,10 @@ class SecretBackend(Protocol):
         """What its references start with, without the colon."""
 
     def fetch(self, reference: Reference) -> Secret:
-        """The value as it is now, never empty; SecretUnavailable, without the value, if not."""
+        """The value as it is now, never empty; SecretUnavailable, without the value, if not.
+
+        BackendAway if the backend could not be asked: only then may an older value still count.
+        """
 
 
 class Resolver:
@@ -43,8 +48,9 @@ class Resolver:
         if backend is None:
             here = " or ".join(f"{scheme}:" for scheme in sorted(self._backends)) or "none"
             raise SecretUnavailable(
-                f"{reference.scheme}: is a known scheme, but this build of Hookline has no "
-                f"backend for it yet; use {here}"
+                f"{reference.scheme}: is a known scheme, but Hookline is not set up for it here; "
+                f"write credentials.{_SECTIONS.get(reference.scheme, reference.scheme)} in "
+                f"hookline.yaml (docs/secrets.md), or use {here}"
             )
         secret = backend.fetch(reference)
         if self._on_resolved is not None:

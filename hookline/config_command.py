@@ -111,7 +111,7 @@ def providers() -> None:
 
 
 def _check_secrets(settings: Settings) -> None:
-    resolver = resolver_for(os.environ, Redactor())
+    resolver = resolver_for(os.environ, Redactor(), settings.credentials)
     problems: list[str] = []
     for item in settings.connections:
         connection = item.to_connection(settings.environment)

@@ -28,7 +28,20 @@ LEVELS: Final = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 FORMATS: Final = ("json", "text")
 
 # Below WARNING these say what each request does, which our own records and spans say better.
-_CHATTY: Final = ("asyncio", "grpc", "httpcore", "httpx", "opentelemetry", "urllib3")
+# At DEBUG botocore writes whole answers, secrets too.
+_CHATTY: Final = (
+    "asyncio",
+    "azure",
+    "boto3",
+    "botocore",
+    "grpc",
+    "httpcore",
+    "httpx",
+    "hvac",
+    "msal",
+    "opentelemetry",
+    "urllib3",
+)
 
 _RESERVED: Final = frozenset({"ts", "level", "logger", "msg", "request_id", "exception", "stack"})
 

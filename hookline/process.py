@@ -8,9 +8,8 @@ from collections.abc import Mapping
 
 import msgspec
 
-from credentials.environment import EnvironmentBackend
-from credentials.file import FileBackend
 from credentials.resolver import Resolver
+from hookline.credential_settings import CredentialSettings
 from hookline.logs import configure_logs
 from hookline.redaction import Redactor
 from hookline.settings import Settings
@@ -24,9 +23,11 @@ class Process(msgspec.Struct, frozen=True):
     resolver: Resolver
 
 
-def resolver_for(environ: Mapping[str, str], redactor: Redactor) -> Resolver:
-    """Resolves references of every scheme there is; what it gives is kept out of the logs."""
-    return Resolver([EnvironmentBackend(environ), FileBackend()], redactor.register)
+def resolver_for(
+    environ: Mapping[str, str], redactor: Redactor, credentials: CredentialSettings
+) -> Resolver:
+    """Resolves references of every scheme set up; what it gives is kept out of the logs."""
+    return credentials.resolver(environ, redactor.register)
 
 
 def set_up(name: str, settings: Settings, environ: Mapping[str, str]) -> Process:
@@ -42,7 +43,7 @@ def set_up(name: str, settings: Settings, environ: Mapping[str, str]) -> Process
             redactor,
             environment=settings.environment,
         ).install(),
-        resolver_for(environ, redactor),
+        resolver_for(environ, redactor, settings.credentials),
     )
 
 

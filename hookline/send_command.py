@@ -72,7 +72,7 @@ def command(
     settings = load(config, os.environ)
     chosen = _choose(settings, connection)
     provider = build(chosen.provider, chosen.options)
-    resolver = resolver_for(os.environ, Redactor())
+    resolver = resolver_for(os.environ, Redactor(), settings.credentials)
     # The newest secret: what a system that has just been rotated signs with.
     signing = [s for s in chosen.secrets if s.name != provider.handshake_secret]
     if not signing:

@@ -22,7 +22,21 @@ _PREFIX: Final = "HOOKLINE_"
 _RESERVED: Final = frozenset({"HOOKLINE_CONFIG", "HOOKLINE_PARTS", "HOOKLINE_REQUIRE_PARTS"})
 _DEFAULT: Final = Path("hookline.yaml")
 _SECRET_PLACES: Final = frozenset(
-    {"secrets", "ref", "store", "store_password", "url", "proxy", "bearer", *SECRET_PROPERTIES}
+    {
+        "secrets",
+        "ref",
+        "store",
+        "store_password",
+        "url",
+        "proxy",
+        "bearer",
+        "address",
+        "token",
+        "role_id",
+        "secret_id",
+        "endpoint_url",
+        *SECRET_PROPERTIES,
+    }
 )
 
 Location = tuple[str | int, ...]

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_vali
 
 from credentials.reference import parse_reference
 from credentials.resolver import Resolver
+from hookline.credential_settings import CredentialSettings
 from hookline.handler_settings import ForwardSettings, UpsertSettings
 from producer.providers.registry import PROVIDERS
 from schemas.connection import Connection, ConnectionState, SecretReference
@@ -76,17 +77,22 @@ class KafkaSettings(_Model):
         """The properties with their secrets in place of the references."""
         return {
             name: resolver.resolve(str(value)).reveal()
-            if name in SECRET_PROPERTIES and _SCHEMED.match(str(value))
+            if name in SECRET_PROPERTIES and self.is_reference(value)
             else value
             for name, value in self.properties.items()
         }
+
+    @staticmethod
+    def is_reference(value: object) -> bool:
+        """Whether a property that may hold a secret names one; sasl.username may be plain."""
+        return _SCHEMED.match(str(value)) is not None
 
 
 class SecretSettings(_Model):
     """One signing secret of a connection."""
 
     name: Slug = Field(description="What metrics and logs call it, such as 2026-11.")
-    ref: str = Field(description="Where it is: env:NAME or file:/path.")
+    ref: str = Field(description="Where it is, such as env:NAME; docs/secrets.md.")
     not_before: datetime | None = Field(None, description="From when on it counts.")
     not_after: datetime | None = Field(None, description="Until when it counts.")
 
@@ -289,6 +295,7 @@ class Settings(_Model):
     environment: Slug = Field("development", description="What these connections belong to.")
     kafka: KafkaSettings = KafkaSettings()
     connections: list[ConnectionSettings] = []
+    credentials: CredentialSettings = CredentialSettings()
     gateway: GatewaySettings = GatewaySettings()
     publish: PublishSettings = PublishSettings()
     topics: TopicSettings = TopicSettings()

@@ -59,7 +59,8 @@ def open_operations(settings: ConsumerSettings, resolver: Resolver) -> Operation
 def operations(config: Path | None) -> Iterator[Operations]:
     """The operator's side of the store that a settings file names, closed in the end."""
     settings = load(config, os.environ)
-    opened = open_operations(settings.consumer, resolver_for(os.environ, Redactor()))
+    resolver = resolver_for(os.environ, Redactor(), settings.credentials)
+    opened = open_operations(settings.consumer, resolver)
     try:
         yield opened
     finally:

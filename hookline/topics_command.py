@@ -190,7 +190,8 @@ def _show(settings: Settings, differences: list[Difference]) -> None:
 
 
 def _admin(settings: Settings) -> AdminClient:
-    properties = settings.kafka.resolved_properties(resolver_for(os.environ, Redactor()))
+    resolver = resolver_for(os.environ, Redactor(), settings.credentials)
+    properties = settings.kafka.resolved_properties(resolver)
     for name in ("group.protocol",):
         properties.pop(name, None)
     return AdminClient(

@@ -6,6 +6,7 @@ HooklineError
 │   ├── SecretReferenceError  a reference is not of a form that we know
 │   ├── SecretFormatError     a secret's value is not what its provider's scheme needs
 │   └── SecretUnavailable     the backend did not give the value
+│       └── BackendAway       it gave no answer at all: what it last said may count for a while
 ├── CodecError
 │   ├── NotSingleObject       bytes without the Avro single-object marker
 │   ├── UnknownSchema         a fingerprint of no version that we have
@@ -54,7 +55,11 @@ class SecretFormatError(SecretError):
 
 
 class SecretUnavailable(SecretError):
-    """The secret's backend did not give the value."""
+    """The secret's backend did not give the value: it is not there, refused, or of no use."""
+
+
+class BackendAway(SecretUnavailable):
+    """The backend could not be asked, so nothing is known of the secret itself."""
 
 
 class CodecError(HooklineError):

@@ -17,6 +17,7 @@ from tests.parts.cache import PartMissing
 from tests.parts.kafka import KafkaBroker
 from tests.parts.postgres import PostgresServer
 from tests.parts.redis import RedisServer
+from tests.parts.vault import VaultServer
 
 T = TypeVar("T")
 _MISSING: dict[str, str] = {}
@@ -50,6 +51,12 @@ def postgres() -> Iterator[PostgresServer]:
 def redis() -> Iterator[RedisServer]:
     """A real Redis server, one for the whole run."""
     yield from _part("redis", RedisServer)
+
+
+@pytest.fixture(scope="session")
+def vault() -> Iterator[VaultServer]:
+    """A real Vault, one for the whole run."""
+    yield from _part("vault", VaultServer)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

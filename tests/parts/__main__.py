@@ -10,11 +10,13 @@ from tests.parts.cache import PartMissing
 from tests.parts.kafka import VERSION, kafka_libs
 from tests.parts.postgres import postgres_bin
 from tests.parts.redis import redis_server
+from tests.parts.vault import vault_binary
 
 PARTS: dict[str, Callable[[], object]] = {
     "kafka": kafka_libs,
     "postgres": postgres_bin,
     "redis": redis_server,
+    "vault": vault_binary,
 }
 
 

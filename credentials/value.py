@@ -1,0 +1,50 @@
+"""What the remote backends share: when an answer is a secret's value, and how an error is worded.
+
+An error is made here and raised outside the except block that led to it: what a client's own error
+holds (a request with its token, a document with all its keys) must not stay reachable through it.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from credentials.reference import Reference
+from credentials.secret import Secret
+from schemas.errors import BackendAway, SecretUnavailable
+
+MAX_SECRET_BYTES: Final = 64 * 1024
+_MAX_DETAIL_CHARS: Final = 200
+
+
+def unavailable(reference: Reference, why: str) -> SecretUnavailable:
+    """The backend has answered, and this is not to be had."""
+    return SecretUnavailable(f"{reference} cannot be read: {why}")
+
+
+def away(reference: Reference, why: str) -> BackendAway:
+    """The backend could not be asked."""
+    return BackendAway(f"{reference} cannot be read: {why}")
+
+
+def text_value(reference: Reference, value: object) -> Secret:
+    """`value` as a secret; SecretUnavailable, which does not show it, if it cannot be one."""
+    if not isinstance(value, str) or not _encodable(value):
+        raise unavailable(reference, "it is not UTF-8 text; store binary secrets as base64")
+    if not value:
+        raise unavailable(reference, "it is empty; write the secret's value there")
+    if len(value.encode()) > MAX_SECRET_BYTES:
+        raise unavailable(
+            reference, f"it is larger than {MAX_SECRET_BYTES} bytes; is it the right one?"
+        )
+    return Secret(value)
+
+
+def detail(text: object) -> str:
+    """A client's own words, in one line and not too long, to stand in brackets."""
+    line = " ".join(str(text).split())
+    return line if len(line) <= _MAX_DETAIL_CHARS else f"{line[:_MAX_DETAIL_CHARS]}…"
+
+
+def _encodable(value: str) -> bool:
+    # JSON can spell half of a surrogate pair.
+    return not any("\ud800" <= character <= "\udfff" for character in value)
