@@ -20,6 +20,7 @@ _COMMANDS: Final = {
     "dead-letters": "See, redrive or discard what was given up on.",
     "topics": "Create and check Kafka's topics.",
     "send": "Sign a body as the provider would and post it.",
+    "secrets": "Check every secret that the settings name.",
     "config": "Check the settings, or print their schema or an example.",
 }
 
