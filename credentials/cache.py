@@ -212,7 +212,8 @@ class CachedBackend:
         ):
             return
         self._due[reference] = None
-        if self._thread is None:
+        # Not alive: this process was forked from the one that started it.
+        if self._thread is None or not self._thread.is_alive():
             self._thread = threading.Thread(
                 target=self._refresh, name=f"hookline-secrets-{self.scheme}", daemon=True
             )

@@ -42,17 +42,20 @@ class RingRefresher:
         swap: Callable[[str, KeyRing, KeyRing], None],
         interval_s: float,
         confirm_s: float = 1.0,
+        pause_s: float = 0.001,
     ) -> None:
         """`swap(connection_id, old, new)` is called in the refresher's thread.
 
         It must take `new` only if the connection's ring still is `old`: the connection itself may
-        have been changed since, and its later ring must stay.
+        have been changed since, and its later ring must stay. `pause_s` is left to others before
+        each ring: the receive path shares the interpreter.
         """
         self._resolve = resolve
         self._rings = rings
         self._swap = swap
         self._interval_s = interval_s
         self._confirm_s = confirm_s
+        self._pause_s = pause_s
         # (connection, secret's name) that are out, so that each is said once.
         self._lost: set[tuple[str, str]] = set()
         self._stop = threading.Event()
@@ -81,7 +84,7 @@ class RingRefresher:
         doubtful: list[WatchedRing] = []
         lost_before, self._lost = self._lost, set()
         for watched in self._rings():
-            if self._stop.is_set():
+            if self._stop.wait(self._pause_s):
                 return swapped
             unsure = False
 

@@ -120,8 +120,12 @@ class Redactor:
 
     def register(self, secret: Secret) -> None:
         """From now on no text that passes here holds this value, plain or as commonly escaped."""
+        value = secret.reveal()
         with self._lock:
-            for form in _forms(secret.reveal()):
+            # Registered at each look at a key ring: what is known already costs next to nothing.
+            if value in self._by_start.get(value[:MIN_SECRET_CHARS], ()):
+                return
+            for form in _forms(value):
                 start = form[:MIN_SECRET_CHARS]
                 known = self._by_start.get(start, ())
                 if form not in known:

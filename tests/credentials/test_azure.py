@@ -59,5 +59,8 @@ def test_a_vault_of_another_domain_is_never_shown_a_token(
 def test_a_new_value_is_read_without_a_new_client(place: AzurePlace) -> None:
     ref = parse_reference(place.put("A", b"one"))
     assert place.backend.fetch(ref) == Secret("one")
+    assert isinstance(place.backend, AzureKeyVaultBackend)
+    before = dict(place.backend._clients)
     place.put("A", b"two")
     assert place.backend.fetch(ref) == Secret("two")
+    assert place.backend._clients == before

@@ -58,6 +58,7 @@ class Table:
             swap=self.swap,
             interval_s=3600,
             confirm_s=0,
+            pause_s=0,
         )
 
     def swap(self, connection_id: str, old: KeyRing, new: KeyRing) -> None:

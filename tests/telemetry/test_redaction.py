@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from credentials.secret import MASK, Secret
+from hookline.credential_settings import CredentialSettings
 from hookline.process import resolver_for
 from hookline.redaction import MIN_SECRET_CHARS, Redactor
 from hookline.settings_model import ConsumerSettings
@@ -143,7 +144,7 @@ def test_a_stores_password_is_known_as_it_is_and_as_its_url_has_it() -> None:
     settings = ConsumerSettings(
         store="postgresql://u@h:5432/d", store_password="env:STORE_PASSWORD"
     )
-    resolver = resolver_for({"STORE_PASSWORD": "p@ss/w0rd ü"}, redactor)
+    resolver = resolver_for({"STORE_PASSWORD": "p@ss/w0rd ü"}, redactor, CredentialSettings())
     url = _with_password(settings, resolver)
     for text in (f"cannot reach {url}", url.removeprefix("postgresql://"), "it was p@ss/w0rd ü"):
         assert "w0rd" not in redactor.redact(text)
