@@ -93,6 +93,30 @@ class KeyRing:
             e.key for e in self._entries if e.key is not None and e.reference.active(now_s)
         )
 
+    def narrowed(self, references: tuple[SecretReference, ...]) -> KeyRing:
+        """Those keys whose name and place are among `references`, with the times given there."""
+        held = {_place(entry.reference): entry for entry in self._entries}
+        return self._of(
+            [
+                msgspec.structs.replace(held[_place(wanted)], reference=wanted)
+                for wanted in references
+                if _place(wanted) in held
+            ]
+        )
+
+    def joined(self, other: KeyRing) -> KeyRing:
+        """The keys of both."""
+        return self._of([*self._entries, *other._entries])
+
+    def lacking(self, references: tuple[SecretReference, ...]) -> tuple[SecretReference, ...]:
+        """Those of `references` that this ring was not made from, whatever became of their keys."""
+        held = {_place(entry.reference) for entry in self._entries}
+        return tuple(wanted for wanted in references if _place(wanted) not in held)
+
+    def names(self) -> tuple[str, ...]:
+        """The names of the keys that are there, whether it is their time or not."""
+        return tuple(key.name for key in self._keys)
+
     @classmethod
     def _of(cls, entries: list[_Entry]) -> KeyRing:
         ring = cls.__new__(cls)
@@ -110,3 +134,8 @@ class KeyRing:
 
 def _made(reference: SecretReference, secret: Secret, prepare: Callable[[str], object]) -> _Entry:
     return _Entry(reference, Key(reference.name, prepare(secret.reveal())), secret)
+
+
+def _place(reference: SecretReference) -> tuple[str, str]:
+    """A secret that moves is another one."""
+    return reference.name, reference.ref

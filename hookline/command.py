@@ -18,9 +18,10 @@ _COMMANDS: Final = {
     "consumer": "Apply events: run your handlers, each event once and in order.",
     "parked": "See which keys are parked, and try them again at once.",
     "dead-letters": "See, redrive or discard what was given up on.",
+    "connections": "See and change which connections there are; pause, revoke.",
     "topics": "Create and check Kafka's topics.",
     "send": "Sign a body as the provider would and post it.",
-    "secrets": "Check every secret that the settings name.",
+    "secrets": "Check secrets; rotate, retire and revoke those of a connection.",
     "config": "Check the settings, or print their schema or an example.",
 }
 

@@ -39,6 +39,15 @@ def contradictions(settings: Settings) -> Iterator[Contradiction]:
             f"consumer.stall_after_ms ({consumer.stall_after_ms}): /livez would fail, and the "
             "process be killed, while a handler still has time",
         )
+    for n, connection in enumerate(settings.connections):
+        for k, secret in enumerate(connection.secrets):
+            if secret.environment not in (None, settings.environment):
+                yield Contradiction(
+                    (("connections", n, "secrets", k, "environment"), ("environment",)),
+                    f"secret {secret.name} of connection {connection.id} belongs to environment "
+                    f"{secret.environment}, these settings are of {settings.environment}: name a "
+                    f"secret of {settings.environment}",
+                )
     for n, target in enumerate(consumer.forward):
         if target.timeout_ms > consumer.handler_timeout_ms:
             yield Contradiction(

@@ -109,6 +109,7 @@ class _Demo:
         # The embedded broker speaks the classic protocol only.
         properties = {"group.protocol": "classic"} if self._kafka.startswith("127.") else {}
         unique = secrets.token_hex(4)
+        self._connections_topic = f"hookline.demo.{unique}.connections"
         settings = {
             "environment": "demo",
             "kafka": {"bootstrap_servers": self._kafka, "properties": properties},
@@ -117,6 +118,7 @@ class _Demo:
             "topics": {
                 "events": f"hookline.demo.{unique}.events",
                 "quarantine": f"hookline.demo.{unique}.quarantine",
+                "connections": self._connections_topic,
                 "partitions": 4,
             },
             "consumer": {
@@ -136,6 +138,10 @@ class _Demo:
             topics = Child("topics", ["topics", "apply", *config], environ, self._lines)
             self._cleanup.callback(topics.stop)
             self._wait(lambda: topics.code is not None, [], "creating the topics")
+        else:
+            # The embedded broker makes a topic that a producer asks for; who only reads does not.
+            asking = Producer({"bootstrap.servers": self._kafka})
+            asking.list_topics(self._connections_topic, timeout=10)
         with self._console.status("Starting the gateway and the consumer …"):
             children = [
                 Child(name, [name, *config], environ, self._lines)

@@ -12,21 +12,17 @@ from pathlib import Path
 
 import click
 
-from credentials.key_ring import KeyRing
-from credentials.resolver import Resolver
 from hookline.config_command import config_option
+from hookline.gateway_registry import GatewayRegistry, both
 from hookline.process import Process, set_up
 from hookline.settings import Settings, load
 from producer.gateway.body import BodyReader
-from producer.gateway.connections import ConnectionTable, Entry
 from producer.gateway.gateway_metrics import GatewayMetrics
 from producer.gateway.receiver import Receiver
 from producer.gateway.rsgi import GatewayApp
 from producer.gateway.server import GatewayServer
 from producer.gateway.tracing import GatewayTracing
-from producer.providers.registry import build
 from producer.publish.publisher import KafkaPublisher
-from schemas.errors import ConfigurationError, SecretError
 
 log = logging.getLogger("hookline.gateway")
 
@@ -37,35 +33,16 @@ def command(config: Path | None) -> None:
     """Receive webhooks until a signal ends it."""
     settings = load(config, os.environ)
     process = set_up("hookline-gateway", settings, os.environ)
-    entries = load_connections(settings, process.resolver)
     try:
         import uvloop
     except ImportError:
-        code = asyncio.run(serve(settings, process, entries))
+        code = asyncio.run(serve(settings, process))
     else:
-        code = uvloop.run(serve(settings, process, entries))
+        code = uvloop.run(serve(settings, process))
     sys.exit(code)
 
 
-def load_connections(settings: Settings, resolver: Resolver) -> list[Entry]:
-    """The connections with their providers and keys; ConfigurationError names all that fail."""
-    entries: list[Entry] = []
-    problems: list[str] = []
-    for item in settings.connections:
-        connection = item.to_connection(settings.environment)
-        provider = build(connection.provider, connection.options)
-        try:
-            keys = KeyRing.load(connection.secrets, resolver.resolve, provider.load_key)
-        except SecretError as error:
-            problems.append(f"connection {connection.id}: {error}")
-            continue
-        entries.append(Entry(connection, provider, keys))
-    if problems:
-        raise ConfigurationError(problems)
-    return entries
-
-
-async def serve(settings: Settings, process: Process, entries: list[Entry]) -> int:
+async def serve(settings: Settings, process: Process) -> int:
     """Serve until SIGTERM, SIGINT or a fatal error; the exit code: 0 after a clean stop."""
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
@@ -82,14 +59,16 @@ async def serve(settings: Settings, process: Process, entries: list[Entry]) -> i
         linger_ms=publish.linger_ms,
         fatal=lambda reason: stop.set(),
     )
+    metrics = GatewayMetrics(publisher)
+    registry = GatewayRegistry(settings, process.resolver, metrics)
     receiver = Receiver(
         environment=settings.environment,
-        connections=ConnectionTable(settings.environment, entries),
+        connections=registry.table,
         sink=publisher,
         events_topic=topics.events,
         quarantine_topic=topics.quarantine,
         tracing=GatewayTracing(process.telemetry.sampling_bound),
-        metrics=GatewayMetrics(publisher),
+        metrics=metrics,
     )
     app = GatewayApp(
         receiver=receiver,
@@ -98,8 +77,8 @@ async def serve(settings: Settings, process: Process, entries: list[Entry]) -> i
             max_reading_bytes=gateway.max_reading_bytes,
             read_timeout_s=gateway.read_timeout_ms / 1000,
         ),
-        live=publisher.live,
-        ready=publisher.ready,
+        live=lambda: both(publisher.live(), registry.live()),
+        ready=lambda: both(publisher.ready(), registry.ready()),
         metrics=process.telemetry.metrics_text,
     )
     host, _, port = gateway.listen.rpartition(":")
@@ -110,10 +89,8 @@ async def serve(settings: Settings, process: Process, entries: list[Entry]) -> i
         header_timeout_ms=gateway.header_timeout_ms,
     )
     server.start()
-    log.info(
-        "gateway started",
-        extra={"data": {"listen": gateway.listen, "connections": len(entries)}},
-    )
+    registry.start()
+    log.info("gateway started", extra={"data": {"listen": gateway.listen}})
     # What was made until here lives as long as the process: no collection need look at it.
     gc.collect()
     gc.freeze()
@@ -124,6 +101,7 @@ async def serve(settings: Settings, process: Process, entries: list[Entry]) -> i
     answered = await server.stop(until_s - loop.time())
     acknowledged = await publisher.close(until_s - loop.time())
     live, reason = publisher.live()
+    await loop.run_in_executor(None, registry.close)
     await loop.run_in_executor(None, process.telemetry.shutdown, 5.0)
     clean = answered and acknowledged and live and not broke_off
     log.info("gateway stopped", extra={"data": {"clean": clean, "reason": reason}})

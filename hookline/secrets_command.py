@@ -18,6 +18,7 @@ from credentials.secret import Secret
 from hookline.config_command import config_option
 from hookline.process import resolver_for
 from hookline.redaction import Redactor
+from hookline.secret_changes import retire, revoke, rotate
 from hookline.settings import Settings, load
 from hookline.settings_model import SECRET_PROPERTIES
 from producer.providers.registry import build
@@ -42,7 +43,11 @@ class Finding(NamedTuple):
 
 @click.group("secrets")
 def command() -> None:
-    """Check every secret that the settings name."""
+    """Check every secret that the settings name; rotate, retire, revoke those of a connection."""
+
+
+for _change in (rotate, retire, revoke):
+    command.add_command(_change)
 
 
 @command.command("check")

@@ -47,7 +47,11 @@ def load(path: Path | None, environ: Mapping[str, str]) -> Settings:
 
     The file is `path`, else HOOKLINE_CONFIG, else ./hookline.yaml.
     """
-    source = read_source(path or Path(environ.get("HOOKLINE_CONFIG") or _DEFAULT))
+    return check(read_source(path or Path(environ.get("HOOKLINE_CONFIG") or _DEFAULT)), environ)
+
+
+def check(source: Source, environ: Mapping[str, str]) -> Settings:
+    """The checked settings of what was read; ConfigurationError with a line for each mistake."""
     problems = source.problems
     places = _override(source, environ, problems)
     settings: Settings | None = None

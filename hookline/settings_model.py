@@ -17,7 +17,7 @@ from hookline.handler_settings import ForwardSettings, UpsertSettings
 from producer.providers.registry import PROVIDERS
 from schemas.connection import Connection, ConnectionState, SecretReference
 from schemas.errors import SecretError
-from schemas.topics import DEAD_LETTERS, EVENTS, QUARANTINE, Topic
+from schemas.topics import CONNECTIONS, DEAD_LETTERS, EVENTS, QUARANTINE, Topic
 
 SLUG: Final = r"^[a-z0-9][a-z0-9._-]{0,62}$"
 Slug = Annotated[str, StringConstraints(pattern=SLUG)]
@@ -95,6 +95,9 @@ class SecretSettings(_Model):
     ref: str = Field(description="Where it is, such as env:NAME; docs/secrets.md.")
     not_before: datetime | None = Field(None, description="From when on it counts.")
     not_after: datetime | None = Field(None, description="Until when it counts.")
+    environment: Slug | None = Field(
+        None, description="The only environment that may use it; another refuses it."
+    )
 
     @field_validator("ref")
     @classmethod
@@ -132,6 +135,7 @@ class ConnectionSettings(_Model):
                     ref=secret.ref,
                     not_before_s=secret.not_before.timestamp() if secret.not_before else None,
                     not_after_s=secret.not_after.timestamp() if secret.not_after else None,
+                    environment=secret.environment or "",
                 )
                 for secret in self.secrets
             ),
@@ -151,15 +155,52 @@ class GatewaySettings(_Model):
     read_timeout_ms: int = Field(10_000, ge=100, le=120_000, description="For a whole body.")
     header_timeout_ms: int = Field(5_000, ge=100, le=120_000)
     shutdown_deadline_ms: int = Field(15_000, ge=0, le=600_000)
+    connections_snapshot: str | None = Field(
+        None,
+        min_length=1,
+        description="A file for what is known of the connections, for a start while Kafka is away; "
+        "if not given, beside spool.path, and none without a spool.",
+    )
+    snapshot_after_ms: int = Field(
+        2_000,
+        ge=100,
+        le=600_000,
+        description="How long an answer of Kafka is waited for before it is used.",
+    )
+    snapshot_max_age_ms: int = Field(
+        86_400_000,
+        ge=0,
+        le=2_592_000_000,
+        description="Older than this it is not used: revocations since then are not known.",
+    )
 
 
 class PublishSettings(_Model):
     """How events get into Kafka."""
 
-    ack_deadline_ms: int = Field(2_000, ge=100, le=25_000, description="Later is answered 503.")
+    ack_deadline_ms: int = Field(
+        2_000, ge=100, le=25_000, description="Later goes to the spool, or is answered 503."
+    )
     max_in_flight_events: int = Field(20_000, ge=1, le=1_000_000)
     max_in_flight_bytes: int = Field(67_108_864, ge=4_194_304)
     linger_ms: float = Field(2.0, ge=0, le=1000, description="How long to gather a batch.")
+
+
+class SpoolSettings(_Model):
+    """The gateway's local queue while Kafka is away; see docs/operations.md."""
+
+    path: str | None = Field(
+        None,
+        min_length=1,
+        description="A file on a local disk that outlives the process, one for each gateway. "
+        "Without it webhooks are answered 503 while Kafka is away.",
+    )
+    max_bytes: int = Field(
+        1_073_741_824,
+        ge=1_048_576,
+        description="Keys, values and headers together; beyond, 503. The disk needs half as much "
+        "again.",
+    )
 
 
 class TopicSettings(_Model):
@@ -168,6 +209,7 @@ class TopicSettings(_Model):
     events: str = Field("hookline.events", pattern=r"^[A-Za-z0-9._-]{1,249}$")
     quarantine: str = Field("hookline.quarantine", pattern=r"^[A-Za-z0-9._-]{1,249}$")
     dead_letters: str = Field("hookline.dead-letters", pattern=r"^[A-Za-z0-9._-]{1,249}$")
+    connections: str = Field("hookline.connections", pattern=r"^[A-Za-z0-9._-]{1,249}$")
     partitions: int = Field(12, ge=1, le=10_000, description="Of the events topic.")
     replication_factor: int = Field(1, ge=1, le=15)
 
@@ -177,6 +219,7 @@ class TopicSettings(_Model):
             replace(EVENTS, name=self.events, partitions=self.partitions),
             replace(QUARANTINE, name=self.quarantine),
             replace(DEAD_LETTERS, name=self.dead_letters),
+            replace(CONNECTIONS, name=self.connections),
         )
 
 
@@ -298,6 +341,7 @@ class Settings(_Model):
     credentials: CredentialSettings = CredentialSettings()
     gateway: GatewaySettings = GatewaySettings()
     publish: PublishSettings = PublishSettings()
+    spool: SpoolSettings = SpoolSettings()
     topics: TopicSettings = TopicSettings()
     consumer: ConsumerSettings = ConsumerSettings()
     telemetry: TelemetrySettings = TelemetrySettings()

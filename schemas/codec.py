@@ -14,8 +14,11 @@ from io import BytesIO
 from typing import Any, Final, Generic, TypeVar, cast
 
 import fastavro
+import msgspec
 from fastavro.schema import fingerprint, to_parsing_canonical_form
 
+from schemas.connection import Connection, ConnectionState, SecretReference
+from schemas.connection_record import ConnectionRecord, Revocation, Writer
 from schemas.dead_letter import DeadLetter
 from schemas.errors import NotSingleObject, Undecodable, UnknownSchema
 from schemas.event import Event
@@ -165,9 +168,88 @@ def _dead_letter_from_record(record: dict[str, Any]) -> DeadLetter:
     return DeadLetter(**record)
 
 
+def _connection_to_record(record: ConnectionRecord) -> dict[str, Any]:
+    connection = record.connection
+    return {
+        "id": connection.id,
+        "tenant": connection.tenant,
+        "provider": connection.provider,
+        "environment": connection.environment,
+        "secrets": [
+            {
+                "name": secret.name,
+                "ref": secret.ref,
+                "not_before": _to_us(secret.not_before_s),
+                "not_after": _to_us(secret.not_after_s),
+                "environment": secret.environment,
+            }
+            for secret in connection.secrets
+        ],
+        "options": msgspec.json.encode(connection.options).decode(),
+        "state": connection.state.name,
+        "written_by": record.written_by.name,
+        "file_digest": record.file_digest,
+        "changed_at": record.changed_at_us,
+        "changed_by": record.changed_by,
+    }
+
+
+def _connection_from_record(record: dict[str, Any]) -> ConnectionRecord:
+    return ConnectionRecord(
+        connection=Connection(
+            id=record["id"],
+            tenant=record["tenant"],
+            provider=record["provider"],
+            environment=record["environment"],
+            secrets=tuple(
+                SecretReference(
+                    name=secret["name"],
+                    ref=secret["ref"],
+                    not_before_s=_to_s(secret["not_before"]),
+                    not_after_s=_to_s(secret["not_after"]),
+                    environment=secret["environment"],
+                )
+                for secret in record["secrets"]
+            ),
+            options=msgspec.json.decode(record["options"], type=dict[str, Any]),
+            # A state or a writer of a later version is none that we may guess at: undecodable.
+            state=ConnectionState[record["state"]],
+        ),
+        written_by=Writer[record["written_by"]],
+        file_digest=record["file_digest"],
+        changed_at_us=record["changed_at"],
+        changed_by=record["changed_by"],
+    )
+
+
+def _to_us(at_s: float | None) -> int | None:
+    return None if at_s is None else round(at_s * 1_000_000)
+
+
+def _to_s(at_us: int | None) -> float | None:
+    return None if at_us is None else at_us / 1_000_000
+
+
+def _revocation_to_record(revocation: Revocation) -> dict[str, Any]:
+    names = revocation.__struct_fields__
+    record = {name: getattr(revocation, name) for name in names if name != "revoked_at_us"}
+    return record | {"revoked_at": revocation.revoked_at_us}
+
+
+def _revocation_from_record(record: dict[str, Any]) -> Revocation:
+    record["revoked_at_us"] = record.pop("revoked_at")
+    return Revocation(**record)
+
+
 EVENT: Final = Codec[Event](
     load_schemas("event"), _event_to_record, _event_from_record, straight=(1, read_event)
 )
 DEAD_LETTER: Final = Codec[DeadLetter](
     load_schemas("dead_letter"), _dead_letter_to_record, _dead_letter_from_record
+)
+CONNECTION: Final = Codec[ConnectionRecord](
+    load_schemas("connection"), _connection_to_record, _connection_from_record
+)
+REVOCATION: Final = Codec[Revocation](
+    load_schemas("revocation"), _revocation_to_record, _revocation_from_record
 )

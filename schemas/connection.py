@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 import msgspec
+
+from schemas.errors import SecretReferenceError
+
+#: What a secret's reference may start with, before the colon.
+SECRET_SCHEMES: Final = frozenset({"env", "file", "vault", "aws-sm", "azure-kv"})
 
 
 class ConnectionState(StrEnum):
@@ -17,12 +22,25 @@ class ConnectionState(StrEnum):
 
 
 class SecretReference(msgspec.Struct, frozen=True, kw_only=True):
-    """Where a signing secret is, under which name, and from when to when it counts (Unix s)."""
+    """Where a signing secret is, under which name, and from when to when it counts (Unix s).
+
+    It cannot be made of anything but a reference, so that no secret gets onto a topic or into a
+    file by mistake. `environment` is the only one that may use it; empty where none is named.
+    """
 
     name: str
     ref: str
     not_before_s: float | None = None
     not_after_s: float | None = None
+    environment: str = ""
+
+    def __post_init__(self) -> None:
+        scheme, colon, place = self.ref.partition(":")
+        if not (colon and place and scheme in SECRET_SCHEMES):
+            raise SecretReferenceError(
+                f"secret {self.name!r} is not a reference such as env:NAME or file:/path (not "
+                "shown, it may be the secret itself)"
+            )
 
     def active(self, now_s: float) -> bool:
         """Whether it counts at `now_s`."""

@@ -17,6 +17,9 @@ QUARANTINED: Final = "hookline_quarantined"  # {connection, reason}
 PUBLISH_IN_FLIGHT: Final = "hookline_publish_in_flight"
 PUBLISH_IN_FLIGHT_BYTES: Final = "hookline_publish_in_flight_bytes"
 PUBLISH_FAILED: Final = "hookline_publish_failed"  # {reason}
+CONNECTIONS: Final = "hookline_connections"  # {state}
+CONNECTIONS_LAG_RECORDS: Final = "hookline_connections_lag_records"
+CONNECTIONS_AGE_SECONDS: Final = "hookline_connections_age_seconds"
 
 # Consumer
 EVENTS: Final = "hookline_events"  # {outcome}

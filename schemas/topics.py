@@ -71,4 +71,18 @@ DEAD_LETTERS: Final = Topic(
     purpose="events that a consumer group gave up on, with their reason; its store has them, too",
 )
 
-ALL: Final = (EVENTS, QUARANTINE, DEAD_LETTERS)
+CONNECTIONS: Final = Topic(
+    name="hookline.connections",
+    # One, so that what is written last is last for everybody.
+    partitions=1,
+    retention_ms=-1,
+    cleanup="compact",
+    max_message_bytes=1024 * 1024,
+    key="environment/connection, and /revoked[/secret] for a revocation",
+    value="Connection or Revocation, Avro single-object",
+    written_by="operators",
+    read_by="gateway",
+    purpose="which connections there are; the last word on each is kept",
+)
+
+ALL: Final = (EVENTS, QUARANTINE, DEAD_LETTERS, CONNECTIONS)

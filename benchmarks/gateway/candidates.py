@@ -61,6 +61,7 @@ def gateway(broker: KafkaBroker, folder: Path) -> Candidate:
         "topics": {
             "events": topic,
             "quarantine": broker.create_topic("bench-quarantine", 1),
+            "connections": broker.create_topic("bench-connections", 1, cleanup_policy="compact"),
             "partitions": EVENTS.partitions,
         },
     }

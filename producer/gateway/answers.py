@@ -57,6 +57,9 @@ OVERLOADED: Final = Refusal(503, "overloaded", "Too much is in flight; send agai
 UNAVAILABLE: Final = Refusal(
     503, "unavailable", "The event could not be kept safe now; send again.", (_RETRY,)
 )
+NOT_SERVED: Final = Refusal(
+    503, "not_served", "This connection cannot be served now; send again.", (_RETRY,)
+)
 FAILED: Final = Refusal(500, "internal", "A fault of ours; send again.", (_RETRY,))
 
 _NOT_BELIEVED: Final = Refusal(

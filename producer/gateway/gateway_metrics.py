@@ -52,6 +52,12 @@ class GatewayMetrics:
             callbacks=[lambda _: [Observation(publisher.in_flight_bytes)]],
         )
 
+    def forget(self, connection: str) -> None:
+        """A connection was removed: labels are of those that there are. From any thread."""
+        for counts in (self._webhooks, self._verified, self._quarantined):
+            for labels in [labels for labels in counts.copy() if labels[0] == connection]:
+                counts.pop(labels, None)
+
     def verified(self, connection: str, secret_name: str) -> None:
         """A signature was verified, by which secret."""
         self._verified[connection, secret_name] += 1

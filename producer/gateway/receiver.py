@@ -107,7 +107,11 @@ class Receiver:
         request_id = self._ids.make()
         entry = self._connections.find(connection_id)
         if entry is None:
-            return self._refuse(answers.NOT_FOUND, "not_found", request_id, "", began_ns, None)
+            # A provider disables a hook that is answered 404: only where it is certain.
+            refusal = answers.NOT_FOUND
+            if self._connections.unsettled(connection_id):
+                refusal = answers.NOT_SERVED
+            return self._refuse(refusal, refusal.code, request_id, "", began_ns, None)
         trace = self._tracing.begin(request_id, connection_id, headers, read_ns - began_ns)
         now_s = self._clock_s()
         provider = entry.provider

@@ -40,12 +40,20 @@ class Running:
         unique = uuid4().hex[:12]
         self.events_topic = broker.create_topic(f"events-{unique}", 4)
         quarantine = broker.create_topic(f"quarantine-{unique}", 1)
+        connections_topic = broker.create_topic(
+            f"connections-{unique}", 1, cleanup_policy="compact"
+        )
         self.settings: dict[str, Any] = {
             "environment": "test",
             "kafka": {"bootstrap_servers": broker.bootstrap_servers},
             "connections": connections,
             "gateway": {"listen": f"127.0.0.1:{self.gateway_port}"},
-            "topics": {"events": self.events_topic, "quarantine": quarantine, "partitions": 4},
+            "topics": {
+                "events": self.events_topic,
+                "quarantine": quarantine,
+                "connections": connections_topic,
+                "partitions": 4,
+            },
             "consumer": {
                 "group": f"group-{unique}",
                 "handlers": "hookline.demo.handlers:handlers",

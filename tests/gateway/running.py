@@ -12,7 +12,7 @@ from typing import Any
 from uuid import uuid4
 
 import yaml
-from confluent_kafka import Consumer, Message, TopicPartition
+from confluent_kafka import Consumer, Message, Producer, TopicPartition
 
 from producer.gateway.refusal_log import LINES_A_SECOND
 from producer.providers.registry import build
@@ -80,6 +80,7 @@ class Gateway:
         unique = uuid4().hex[:12]
         self.events_topic = f"events-{unique}"
         self.quarantine_topic = f"quarantine-{unique}"
+        self.connections_topic = f"connections-{unique}"
         connections = [
             _connection("acme-github", "github", "GITHUB"),
             _connection("acme-paused", "github", "GITHUB", state="paused"),
@@ -105,7 +106,11 @@ class Gateway:
                 "header_timeout_ms": 600,
             },
             "publish": {"linger_ms": 0},
-            "topics": {"events": self.events_topic, "quarantine": self.quarantine_topic},
+            "topics": {
+                "events": self.events_topic,
+                "quarantine": self.quarantine_topic,
+                "connections": self.connections_topic,
+            },
             "telemetry": {"log_level": "debug"},
         }
         for room, values in (settings or {}).items():
@@ -142,6 +147,9 @@ class Gateway:
         return self
 
     def __enter__(self) -> Gateway:
+        # A producer that asks for a topic makes it, where the cluster does so; a mock one does.
+        asking = Producer({"bootstrap.servers": self.bootstrap_servers, "log_level": 0})
+        asking.list_topics(self.connections_topic, timeout=10)
         self.start()
         self.process.wait_until(lambda: self.ready() == 200, "the gateway")
         return self

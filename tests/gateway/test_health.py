@@ -106,7 +106,7 @@ def test_without_kafka_it_lives_and_is_not_ready_and_takes_nothing(tmp_path: Pat
         assert get(gateway.port, "/livez").status == 200
         assert get(gateway.port, "/readyz").json()["status"] == "failing"
         assert "Kafka" in get(gateway.port, "/readyz").json()["reason"]
-        assert refused_for_now(post(gateway), "unavailable")
+        assert refused_for_now(post(gateway), "not_served")
     finally:
         assert gateway.process.stop() == 0
 

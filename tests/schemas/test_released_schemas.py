@@ -16,10 +16,12 @@ from tests.schemas.compatibility import declared, must_read, problems
 AVRO = resources.files("schemas").joinpath("avro")
 #: SHA-256 of each released file. A new version adds a line; no line ever changes.
 RELEASED = {
+    "connection.v1.avsc": "81d9bc86469ba87fb2e4b6e6407501bf5f103c88774bec8a5b120ffa157e8e08",
     "dead_letter.v1.avsc": "bb9404acc6fba60b7b7260cd006f3439665cafa0aaf2d7b923e6ac16a2c11bd6",
     "event.v1.avsc": "49115ae4942b55a84ecdb6d312fef747440d2ec682174f5b076bbbd00d308999",
+    "revocation.v1.avsc": "d657210801ab8b693a755abc717ba194ffeb2769da2a613cdad515405a4b426f",
 }
-RECORDS = ("dead_letter", "event")
+RECORDS = ("connection", "dead_letter", "event", "revocation")
 
 
 def test_a_released_file_is_never_edited() -> None:
@@ -130,10 +132,12 @@ def test_a_bad_second_version_is_caught(change: str) -> None:
 def test_a_bad_next_version_of_ours_is_caught(record: str) -> None:
     versions = load_schemas(record)
     newest = versions[max(versions)]
+    text = next(item["name"] for item in newest["fields"] if item["type"] == "string")
+    last = newest["fields"][-1]["name"]
     for change in (
         lambda fields: fields.append(text_field("added")),
-        lambda fields: field(fields, "connection").update(type="bytes", default=""),
-        lambda fields: field(fields, "headers").update(type="string", default=""),
+        lambda fields: field(fields, text).update(type="bytes", default=""),
+        lambda fields: field(fields, last).update(type="boolean", default=False),
     ):
         assert problems({**versions, max(versions) + 1: edited(newest, change)})
 

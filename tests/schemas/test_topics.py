@@ -28,7 +28,7 @@ def test_each_says_who_writes_it_who_reads_it_and_what_it_holds(topic: Topic) ->
     assert topic.written_by != topic.read_by
     for text in (topic.key, topic.value, topic.purpose):
         assert text.strip()
-    assert topic.value.split(",")[0] in {"Event", "DeadLetter"}
+    assert topic.value.split(",")[0] in {"Event", "DeadLetter", "Connection or Revocation"}
 
 
 @EVERY
@@ -70,9 +70,12 @@ def test_the_largest_body_that_settings_allow_fits(kept_headers: dict[str, str])
 
 
 def test_settings_rename_topics_and_size_only_the_events_topic() -> None:
-    settings = TopicSettings(events="e", quarantine="q", dead_letters="d", partitions=7)
-    events, quarantine, dead_letters = settings.resolved()
+    settings = TopicSettings(
+        events="e", quarantine="q", dead_letters="d", connections="c", partitions=7
+    )
+    events, quarantine, dead_letters, connections = settings.resolved()
     assert (events.name, events.partitions) == ("e", 7)
     assert (quarantine.name, quarantine.partitions) == ("q", topics.QUARANTINE.partitions)
     assert (dead_letters.name, dead_letters.partitions) == ("d", topics.DEAD_LETTERS.partitions)
+    assert (connections.name, connections.partitions) == ("c", 1)
     assert events.written_by == topics.EVENTS.written_by

@@ -1,0 +1,156 @@
+"""The thread that reads the topic from its beginning and then for as long as the gateway runs.
+
+It hands over what it reads and does nothing else that could wait, so that a revocation is not held
+up by anything but Kafka.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from typing import Final, Protocol
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+
+from producer.connections.clients import PARTITION, TopicAccess
+
+log = logging.getLogger("hookline.connections")
+
+_POLL_S: Final = 0.5
+_AGAIN_S: Final = 1.0
+_MAX_AGAIN_S: Final = 30.0
+_ASK_AGAIN_S: Final = 0.5
+_ASK_EVERY_S: Final = 2.0
+
+
+class Listener(Protocol):
+    """What is told of the topic, always on the follower's thread."""
+
+    def began(self) -> None:
+        """Reading starts at the topic's beginning: what came before is told again."""
+
+    def came(self, key: bytes | None, value: bytes | None, offset: int) -> None:
+        """A record."""
+
+    def ended(self, offset: int) -> None:
+        """All that there is below this offset has come; told each time that the end is reached."""
+
+
+class _StartOver(Exception):
+    """The place that was read to is gone: the topic was made anew."""
+
+
+class Follower:
+    """Runs on a thread of its own from `start` to `stop`."""
+
+    def __init__(self, access: TopicAccess, listener: Listener) -> None:
+        self._access = access
+        self._listener = listener
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="hookline-connections", daemon=True)
+        self._consumer: Consumer | None = None
+        # A consumer must not be closed while another thread asks it something.
+        self._asking = threading.Lock()
+        self._ended = False
+        #: Why nothing can be read now; empty while all is well.
+        self.problem = "Kafka has not answered yet"
+
+    def start(self) -> None:
+        """Begin to read."""
+        self._thread.start()
+
+    def stop(self, within_s: float) -> None:
+        """End; the thread is a daemon, should it be stuck."""
+        self._stopping.set()
+        self._thread.join(within_s)
+
+    @property
+    def alive(self) -> bool:
+        """False when only a new process helps."""
+        return self._thread.is_alive() or self._stopping.is_set()
+
+    def newest_offset(self) -> int | None:
+        """The offset that the next record will have, asked of the leader; None if it is silent.
+
+        May be called on another thread; blocks for up to 2 s.
+        """
+        with self._asking:
+            if self._consumer is None:
+                return None
+            try:
+                found = self._consumer.get_watermark_offsets(
+                    TopicPartition(self._access.topic, PARTITION), timeout=2.0
+                )
+            except KafkaException:
+                return None
+            return int(found[1]) if found is not None else None
+
+    def _run(self) -> None:
+        wait_s = _AGAIN_S
+        while not self._stopping.is_set():
+            try:
+                self._follow()
+                return
+            except _StartOver:
+                log.warning("the connections topic was made anew: reading it from its beginning")
+            # The thread's top: the gateway goes on with what it knows, and this tries again.
+            except Exception as error:
+                self.problem = f"the connections topic cannot be followed: {error}"
+                log.exception("the connections topic cannot be followed; trying again")
+            wait_s = _AGAIN_S if self._ended else min(2 * wait_s, _MAX_AGAIN_S)
+            self._stopping.wait(wait_s)
+
+    def _follow(self) -> None:
+        self._ended = False
+        consumer = self._access.reader()
+        self._consumer = consumer
+        try:
+            self._listener.began()
+            while problem := self._access.problem(consumer):
+                self._say(problem)
+                if self._stopping.wait(_ASK_AGAIN_S):
+                    return
+            self._say("")
+            self._access.begin(consumer)
+            asked_s = time.monotonic()
+            while not self._stopping.is_set():
+                message = consumer.poll(_POLL_S)
+                if message is None:
+                    now_s = time.monotonic()
+                    if not self._ended and now_s - asked_s > _ASK_EVERY_S:
+                        self._say(self._access.problem(consumer))
+                        asked_s = time.monotonic()
+                    continue
+                error = message.error()
+                if error is None:
+                    self._listener.came(message.key(), message.value(), message.offset() or 0)
+                elif error.code() == KafkaError._PARTITION_EOF:
+                    self._say("")
+                    self._ended = True
+                    self._listener.ended(message.offset() or 0)
+                else:
+                    self._note(error)
+        finally:
+            with self._asking:
+                self._consumer = None
+            consumer.close()
+
+    def _note(self, error: KafkaError) -> None:
+        if error.code() in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE):
+            raise _StartOver
+        if error.fatal() or error.code() == KafkaError._FATAL:
+            raise KafkaException(error)
+        if error.code() in (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC):
+            self._say(f"topic {self._access.topic} is not there: run `hookline topics apply`")
+        else:
+            self._say(f"Kafka reports: {error.str()}")
+
+    def _say(self, problem: str) -> None:
+        """Note it, and say it if it is news."""
+        if problem != self.problem:
+            self.problem = problem
+            if problem:
+                log.warning(
+                    "the connections topic cannot be read now", extra={"data": {"reason": problem}}
+                )

@@ -1,0 +1,1 @@
+"""The connections topic: who writes it, and how gateways follow it."""

@@ -1,0 +1,312 @@
+"""Real gateways that follow a real topic: seeding, changes, revocations, restarts, outages."""
+
+from __future__ import annotations
+
+import statistics
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from msgspec.structs import replace
+
+from producer.connections.clients import TopicAccess
+from producer.connections.editor import Editor
+from schemas.connection import ConnectionState, SecretReference
+from schemas.connection_record import RecordKey
+from tests.connections.fleet import Fleet, entry, until
+from tests.connections.making import connection
+from tests.parts.kafka import KafkaBroker
+
+pytestmark = pytest.mark.kafka
+
+BOTH = {"old": "env:OLD", "new": "env:NEW"}
+
+
+@pytest.fixture
+def own_kafka() -> Iterator[KafkaBroker]:
+    """A broker that the test may stop."""
+    with KafkaBroker() as broker:
+        yield broker
+
+
+def put(editor: Editor, **more: object) -> None:
+    editor.put("acme", lambda _: connection(**more))  # type: ignore[arg-type]
+
+
+def refusals_ms(fleet: Fleet, revoke: Callable[[], None], name: str, secret: str) -> list[float]:
+    """How long after the revocation began each gateway first refused, asked all the time."""
+    refused: dict[int, float] = {}
+    begin = threading.Event()
+
+    def ask(number: int) -> None:
+        begin.set()
+        while fleet.post(name, secret, number).status == 200:
+            time.sleep(0.002)
+        refused[number] = time.monotonic()
+
+    threads = [threading.Thread(target=ask, args=(n,)) for n in range(len(fleet.ports))]
+    for thread in threads:
+        thread.start()
+    assert begin.wait(10)
+    began_s = time.monotonic()
+    revoke()
+    for thread in threads:
+        thread.join(20)
+    return [1000 * (refused[n] - began_s) for n in range(len(fleet.ports))]
+
+
+def test_what_is_revoked_is_refused_by_three_gateways_within_a_second(
+    kafka: KafkaBroker, tmp_path: Path
+) -> None:
+    listed = [entry(f"c{n}") for n in range(5)] + [entry("rotating", BOTH)]
+    with Fleet(kafka, tmp_path, listed, gateways=3) as fleet, fleet.editor() as editor:
+        assert fleet.answers("c0") == fleet.answers("rotating") == [200, 200, 200]
+        took_ms = [
+            one
+            for n in range(5)
+            for one in refusals_ms(fleet, lambda n=n: editor.revoke(f"c{n}"), f"c{n}", "OLD")
+        ]
+        print(f"connections refused after {[round(ms) for ms in took_ms]} ms")
+        assert statistics.median(took_ms) < 1000
+        assert fleet.answers("c0") == [404, 404, 404]
+        took_ms = refusals_ms(fleet, lambda: editor.revoke("rotating", "old"), "rotating", "OLD")
+        print(f"a secret refused after {[round(ms) for ms in took_ms]} ms")
+        assert statistics.median(took_ms) < 1000
+        assert fleet.answers("rotating", "OLD") == [401, 401, 401]
+        assert fleet.answers("rotating", "NEW") == [200, 200, 200]
+        # Also after a restart, though the file lists them still, even changed.
+        fleet.connections = [entry("c0", BOTH), entry("rotating", BOTH, tenant="another")]
+        fleet.processes[0].kill()
+        fleet.start(0)
+        fleet.wait_ready(0)
+        assert fleet.post("c0").status == 404
+        assert fleet.post("rotating", "OLD").status == 401
+        assert fleet.post("rotating", "NEW").status == 200
+        assert "stays revoked" in fleet.log(0)
+
+
+def test_every_change_reaches_running_gateways(kafka: KafkaBroker, tmp_path: Path) -> None:
+    with Fleet(kafka, tmp_path, [entry("other")], gateways=2) as fleet, fleet.editor() as editor:
+        assert fleet.answers() == [404, 404]
+        put(editor)
+        until(lambda: fleet.answers() == [200, 200])
+        put(editor, state=ConnectionState.PAUSED)
+        until(lambda: fleet.answers() == [404, 404])
+        put(editor)
+        until(lambda: fleet.answers() == [200, 200])
+        assert fleet.answers(secret="NEW") == [401, 401]
+        put(editor, refs={"new": "env:NEW"})
+        until(lambda: fleet.answers(secret="NEW") == [200, 200])
+        assert fleet.answers(secret="OLD") == [401, 401]
+        for name in ("old", "new"):
+            assert f'connection="acme",secret_name="{name}"' in fleet.metrics()
+        editor.remove("acme")
+        until(lambda: fleet.answers(secret="NEW") == [404, 404])
+        assert 'connection="acme"' not in fleet.metrics()
+        assert fleet.answers("other") == [200, 200]
+
+
+def test_states_lag_and_age_are_metrics(kafka: KafkaBroker, tmp_path: Path) -> None:
+    listed = [entry("a"), entry("p", state="paused"), entry("r", state="revoked"),
+              entry("u", {"old": "env:NOT_SET"})]  # fmt: skip
+    with Fleet(kafka, tmp_path, listed) as fleet:
+        text = fleet.metrics()
+        counts = {"active": 1, "paused": 1, "revoked": 1, "unserved": 1, "unreadable": 0}
+        for state, count in counts.items():
+            assert f'hookline_connections{{state="{state}"}} {count}.0' in text
+        assert "hookline_connections_lag_records 0.0" in text
+        (age,) = [line for line in text.splitlines() if line.startswith("hookline_connections_age")]
+        assert float(age.split()[1]) < 60
+        answer = fleet.post("u")
+        assert (answer.status, answer.json()["error"]) == (503, "not_served")
+        assert "NOT_SET is not set" in fleet.log()
+
+
+def test_the_file_and_commands_have_their_say_by_turns(kafka: KafkaBroker, tmp_path: Path) -> None:
+    with Fleet(kafka, tmp_path, [entry()]) as fleet, fleet.editor() as editor:
+        put(editor, refs={"new": "env:NEW"})
+        until(lambda: fleet.answers(secret="NEW") == [200])
+        fleet.processes[0].kill()
+        fleet.start()
+        fleet.wait_ready()
+        assert fleet.answers(secret="NEW") == [200]
+        assert fleet.answers(secret="OLD") == [401]
+        fleet.connections = [entry(tenant="changed")]
+        fleet.processes[0].kill()
+        fleet.start()
+        fleet.wait_ready()
+        assert fleet.answers(secret="OLD") == [200]
+
+
+def test_a_record_that_cannot_be_read_stops_one_connection_only(
+    kafka: KafkaBroker, tmp_path: Path
+) -> None:
+    with Fleet(kafka, tmp_path, [entry(), entry("other")]) as fleet, fleet.editor() as editor:
+        editor._write(RecordKey("test", "acme").encode(), b"rubbish")
+        until(lambda: fleet.answers() == [503])
+        editor._write(b"\xff not a key", b"rubbish")
+        put(editor, refs=BOTH)
+        until(lambda: fleet.answers(secret="NEW") == [200])
+        assert fleet.answers("other") == [200]
+
+
+def test_another_environment_on_the_topic_is_ignored_and_said(
+    kafka: KafkaBroker, tmp_path: Path
+) -> None:
+    with Fleet(kafka, tmp_path, [entry()]) as fleet, fleet.editor("staging") as staging:
+        staging.put("acme", lambda _: connection(environment="staging", refs={"x": "env:NEW"}))
+        staging.revoke("acme")
+        with fleet.editor() as editor:
+            editor.put("mine", lambda _: connection("mine"))
+        until(lambda: fleet.answers("mine") == [200])
+        assert fleet.answers() == [200]
+        (line,) = [line for line in fleet.log().splitlines() if "not of this environment" in line]
+        assert '"staging"' in line
+        assert '"test"' in line
+
+
+def test_two_who_change_one_connection_lose_neither_change(
+    kafka: KafkaBroker, tmp_path: Path
+) -> None:
+    with Fleet(kafka, tmp_path, [entry()]) as fleet:
+        with fleet.editor() as one, fleet.editor() as other:
+            # `one` has read the topic already and does not know of this.
+            other.put("acme", lambda _: connection(state=ConnectionState.PAUSED))
+
+            def add(ledger: object) -> object:
+                found = one.ledger.record("acme")
+                assert found is not None
+                added = SecretReference(name="new", ref="env:NEW")
+                return replace(found.connection, secrets=(*found.connection.secrets, added))
+
+            made = one.put("acme", add)  # type: ignore[arg-type]
+        assert made.state is ConnectionState.PAUSED
+        assert [secret.name for secret in made.secrets] == ["old", "new"]
+        with fleet.editor() as later:
+            assert later.ledger.record("acme").connection == made  # type: ignore[union-attr]
+
+
+def test_without_the_topic_it_is_not_ready_and_says_what_to_run(
+    kafka: KafkaBroker, tmp_path: Path
+) -> None:
+    fleet = Fleet(kafka, tmp_path, [entry()], topic="connections-not-there")
+    fleet.start()
+    try:
+        until(lambda: "hookline topics apply" in fleet.readiness()[1])
+        assert fleet.readiness()[0] == 503
+        assert fleet.post().json()["error"] == "not_served"
+        # It recovers when somebody does so.
+        kafka.create_topic("connections-not-there", 1, cleanup_policy="compact")
+        fleet.wait_ready()
+        assert fleet.answers() == [200]
+    finally:
+        fleet.__exit__()
+
+
+def test_compaction_and_a_restart_leave_all_as_it_was(kafka: KafkaBroker, tmp_path: Path) -> None:
+    topic = kafka.create_topic(
+        "connections-compacted", 1, cleanup_policy="compact", segment_ms="100",
+        min_cleanable_dirty_ratio="0.01", delete_retention_ms="0",
+    )  # fmt: skip
+    listed = [entry("kept"), entry("gone"), entry("revoked")]
+    with Fleet(kafka, tmp_path, listed, topic=topic) as fleet, fleet.editor() as editor:
+        editor.revoke("revoked")
+        for n in range(30):
+            editor.put("kept", lambda _, n=n: connection("kept", tenant=f"t{n}"))
+        editor.put("kept", lambda _: connection("kept", refs={"new": "env:NEW"}))
+        editor.remove("gone")
+        editor.put("other", lambda _: connection("other"))
+        fleet.connections = listed[::2]
+        deadline_s = time.monotonic() + 60
+        # A segment is closed, and then cleaned, only when something is written after it.
+        while (left := _records(fleet)) > 12:
+            assert time.monotonic() < deadline_s, f"the broker has not compacted: {left} records"
+            editor.put("other", lambda _: connection("other"))
+            time.sleep(0.5)
+        print(f"{left} records left")
+        fleet.processes[0].kill()
+        fleet.start()
+        fleet.wait_ready()
+        assert fleet.answers("kept", "NEW") == [200]
+        assert fleet.answers("kept", "OLD") == [401]
+        assert fleet.answers("gone") == [404]
+        assert fleet.answers("revoked") == [404]
+        assert fleet.answers("other") == [200]
+
+
+def _records(fleet: Fleet) -> int:
+    access = TopicAccess(fleet.broker.bootstrap_servers, fleet.topic)
+    reader = access.reader(50)
+    count = 0
+    try:
+        assert access.problem(reader, 10) == ""
+        access.begin(reader)
+        while True:
+            message = reader.poll(10)
+            assert message is not None
+            if message.error() is not None:
+                return count
+            count += 1
+    finally:
+        reader.close()
+
+
+def test_a_start_while_kafka_is_away_undoes_no_revocation(
+    own_kafka: KafkaBroker, tmp_path: Path
+) -> None:
+    listed = [entry("good"), entry("revoked"), entry("rotating", BOTH)]
+    fleet = Fleet(own_kafka, tmp_path, listed)
+    with fleet:
+        with fleet.editor() as editor:
+            editor.revoke("revoked")
+            editor.revoke("rotating", "old")
+        until(lambda: fleet.answers("rotating") == [401] and fleet.answers("revoked") == [404])
+        snapshot = next(tmp_path.glob("*.snapshot"))
+        until(lambda: snapshot.read_bytes().count(b'"dGVzdC9') == 5)
+        own_kafka.kill()
+        fleet.processes[0].kill()
+        fleet.start()
+        until(lambda: "serving the connections of the snapshot" in fleet.log())
+        # Signed rightly, so known and believed: Kafka is what is missing.
+        assert fleet.post("good").json()["error"] == "unavailable"
+        assert fleet.post("revoked").json()["error"] == "not_served"
+        assert fleet.post("rotating", "OLD").status == 401
+        assert fleet.post("rotating", "NEW").json()["error"] == "unavailable"
+        # What the snapshot does not know may have come since: no 404, which disables hooks.
+        assert fleet.post("unknown").json()["error"] == "not_served"
+        own_kafka.start()
+        fleet.wait_ready()
+        until(lambda: fleet.answers("unknown") == [404])
+        assert fleet.answers("good") == [200]
+        assert fleet.answers("revoked") == [404]
+        assert fleet.answers("rotating", "OLD") == [401]
+
+
+def test_a_first_start_while_kafka_is_away_takes_nothing_on_the_file_s_word(
+    own_kafka: KafkaBroker, tmp_path: Path
+) -> None:
+    fleet = Fleet(own_kafka, tmp_path, [entry()])
+    own_kafka.kill()
+    fleet.start()
+    try:
+        until(lambda: "there is no snapshot" in fleet.readiness()[1])
+        assert fleet.post().json()["error"] == "not_served"
+        own_kafka.start()
+        fleet.wait_ready()
+        assert fleet.answers() == [200]
+    finally:
+        fleet.__exit__()
+
+
+def test_an_old_snapshot_is_not_believed(own_kafka: KafkaBroker, tmp_path: Path) -> None:
+    settings = {"gateway": {"snapshot_max_age_ms": 0}}
+    fleet = Fleet(own_kafka, tmp_path, [entry()], settings=settings)
+    with fleet:
+        until(lambda: any(tmp_path.glob("*.snapshot")))
+        own_kafka.kill()
+        fleet.processes[0].kill()
+        fleet.start()
+        until(lambda: "snapshot_max_age_ms" in fleet.readiness()[1])
+        assert fleet.post().json()["error"] == "not_served"
