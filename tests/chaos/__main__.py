@@ -8,6 +8,7 @@ import sys
 import click
 
 from tests.chaos.consumers import ConsumerPlan, run_consumers
+from tests.chaos.rotation import RotationPlan, run_rotation
 from tests.chaos.run import Plan, run
 from tests.chaos.sabotage import SABOTAGES
 from tests.parts.kafka import KafkaBroker
@@ -87,6 +88,23 @@ def consumers(
     click.echo(f"longest stall of a partition {outcome.stall_ms} ms ({outcome.stalled})")
     click.echo(outcome.verdict)
     sys.exit(0 if outcome.verdict.holds else 1)
+
+
+@chaos.command("rotation")
+@click.option("--gateways", default=3, show_default=True)
+@click.option("--rotations", default=3, show_default=True)
+@click.option("--senders", default=12, show_default=True, help="At once.")
+@click.option("--revocations", default=5, show_default=True)
+def rotation(gateways: int, rotations: int, senders: int, revocations: int) -> None:
+    """Rotate secrets under load and revoke: no valid request refused, and how fast."""
+    plan = RotationPlan(
+        gateways=gateways, rotations=rotations, senders=senders, revocations=revocations
+    )
+    with KafkaBroker() as broker:
+        outcome = run_rotation(broker, plan, click.echo)
+    click.echo(outcome)
+    late = max(outcome.secret_ms + outcome.connection_ms) >= 1000
+    sys.exit(1 if outcome.refused_valid or late else 0)
 
 
 chaos()

@@ -125,7 +125,7 @@ class Fleet:
         for process in self.processes:
             process.kill()
         self._starter.shutdown()
-        for canary in SECRETS.values():
+        for canary in self._environ.values():
             assert canary not in self.log()
         assert "Traceback" not in self.log()
 
@@ -148,7 +148,13 @@ class Fleet:
 
     def post(self, name: str = "acme", secret: str = "OLD", number: int = 0) -> Response:
         """Post a webhook that this secret has signed."""
-        return exchange(self.ports[number], request(name, SECRETS[secret]))
+        return exchange(self.ports[number], self.request(name, SECRETS[secret]))
+
+    @staticmethod
+    def request(name: str, secret: str) -> bytes:
+        """A whole request that this secret has signed."""
+        length = {"content-length": str(len(BODY))}
+        return head(f"/webhooks/{name}", {**signed(secret), **length}) + BODY
 
     def answers(self, name: str = "acme", secret: str = "OLD") -> list[int]:
         """The status that each gateway answers."""
@@ -165,16 +171,15 @@ class Fleet:
         return "".join(path.read_text("utf-8", "replace") for path in paths)
 
 
-def request(name: str, secret: str) -> bytes:
-    """A whole signed request."""
-    signed = _GITHUB.sign(
+def signed(secret: str) -> Mapping[str, str]:
+    """The headers of a webhook that this secret has signed."""
+    return _GITHUB.sign(
         BODY,
         _GITHUB.load_key(secret),
         event_id=f"delivery-{uuid4()}",
         event_type="github.issues.opened",
         now_s=time.time(),
     )
-    return head(f"/webhooks/{name}", {**signed, "content-length": str(len(BODY))}) + BODY
 
 
 def until(condition: Callable[[], bool], timeout_s: float = 20.0) -> None:

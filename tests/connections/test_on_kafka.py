@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import statistics
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,7 +14,8 @@ from producer.connections.clients import TopicAccess
 from producer.connections.editor import Editor
 from schemas.connection import ConnectionState, SecretReference
 from schemas.connection_record import RecordKey
-from tests.connections.fleet import Fleet, entry, until
+from tests.chaos.rotation import until_answer
+from tests.connections.fleet import SECRETS, Fleet, entry, until
 from tests.connections.making import connection
 from tests.parts.kafka import KafkaBroker
 
@@ -35,28 +35,6 @@ def put(editor: Editor, **more: object) -> None:
     editor.put("acme", lambda _: connection(**more))  # type: ignore[arg-type]
 
 
-def refusals_ms(fleet: Fleet, revoke: Callable[[], None], name: str, secret: str) -> list[float]:
-    """How long after the revocation began each gateway first refused, asked all the time."""
-    refused: dict[int, float] = {}
-    begin = threading.Event()
-
-    def ask(number: int) -> None:
-        begin.set()
-        while fleet.post(name, secret, number).status == 200:
-            time.sleep(0.002)
-        refused[number] = time.monotonic()
-
-    threads = [threading.Thread(target=ask, args=(n,)) for n in range(len(fleet.ports))]
-    for thread in threads:
-        thread.start()
-    assert begin.wait(10)
-    began_s = time.monotonic()
-    revoke()
-    for thread in threads:
-        thread.join(20)
-    return [1000 * (refused[n] - began_s) for n in range(len(fleet.ports))]
-
-
 def test_what_is_revoked_is_refused_by_three_gateways_within_a_second(
     kafka: KafkaBroker, tmp_path: Path
 ) -> None:
@@ -66,12 +44,16 @@ def test_what_is_revoked_is_refused_by_three_gateways_within_a_second(
         took_ms = [
             one
             for n in range(5)
-            for one in refusals_ms(fleet, lambda n=n: editor.revoke(f"c{n}"), f"c{n}", "OLD")
+            for one in until_answer(
+                fleet, f"c{n}", SECRETS["OLD"], 404, lambda n=n: editor.revoke(f"c{n}")
+            )
         ]
         print(f"connections refused after {[round(ms) for ms in took_ms]} ms")
         assert statistics.median(took_ms) < 1000
         assert fleet.answers("c0") == [404, 404, 404]
-        took_ms = refusals_ms(fleet, lambda: editor.revoke("rotating", "old"), "rotating", "OLD")
+        took_ms = until_answer(
+            fleet, "rotating", SECRETS["OLD"], 401, lambda: editor.revoke("rotating", "old")
+        )
         print(f"a secret refused after {[round(ms) for ms in took_ms]} ms")
         assert statistics.median(took_ms) < 1000
         assert fleet.answers("rotating", "OLD") == [401, 401, 401]
