@@ -15,6 +15,7 @@ from schemas.errors import ConfigurationError, HooklineError
 _COMMANDS: Final = {
     "demo": "See everything work on this machine, in under a minute.",
     "gateway": "Receive webhooks and put them on Kafka.",
+    "spool": "See and drain what waits for Kafka in the gateway's spool.",
     "consumer": "Apply events: run your handlers, each event once and in order.",
     "parked": "See which keys are parked, and try them again at once.",
     "dead-letters": "See, redrive or discard what was given up on.",

@@ -23,6 +23,10 @@ from producer.gateway.rsgi import GatewayApp
 from producer.gateway.server import GatewayServer
 from producer.gateway.tracing import GatewayTracing
 from producer.publish.publisher import KafkaPublisher
+from producer.publish.spool import Spool
+from producer.publish.spool_file import SpoolFile
+from producer.publish.spool_metrics import measure
+from producer.publish.spooling_sink import SpoolingSink
 
 log = logging.getLogger("hookline.gateway")
 
@@ -49,6 +53,7 @@ async def serve(settings: Settings, process: Process) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     publish, gateway, topics = settings.publish, settings.gateway, settings.topics
+    sink = open_spool(settings)
     publisher = KafkaPublisher(
         bootstrap_servers=settings.kafka.bootstrap_servers,
         topics=(topics.events, topics.quarantine),
@@ -58,13 +63,18 @@ async def serve(settings: Settings, process: Process) -> int:
         max_in_flight_bytes=publish.max_in_flight_bytes,
         linger_ms=publish.linger_ms,
         fatal=lambda reason: stop.set(),
+        fallback=sink,
     )
+    if sink is not None:
+        sink.start(publisher)
+        measure(sink)
+    way_in: SpoolingSink | KafkaPublisher = sink or publisher
     metrics = GatewayMetrics(publisher)
     registry = GatewayRegistry(settings, process.resolver, metrics)
     receiver = Receiver(
         environment=settings.environment,
         connections=registry.table,
-        sink=publisher,
+        sink=way_in,
         events_topic=topics.events,
         quarantine_topic=topics.quarantine,
         tracing=GatewayTracing(process.telemetry.sampling_bound),
@@ -78,7 +88,7 @@ async def serve(settings: Settings, process: Process) -> int:
             read_timeout_s=gateway.read_timeout_ms / 1000,
         ),
         live=lambda: both(publisher.live(), registry.live()),
-        ready=lambda: both(publisher.ready(), registry.ready()),
+        ready=lambda: both(way_in.ready(), registry.ready()),
         metrics=process.telemetry.metrics_text,
     )
     host, _, port = gateway.listen.rpartition(":")
@@ -99,10 +109,18 @@ async def serve(settings: Settings, process: Process) -> int:
     until_s = loop.time() + gateway.shutdown_deadline_ms / 1000
     broke_off = server.serving.done()
     answered = await server.stop(until_s - loop.time())
-    acknowledged = await publisher.close(until_s - loop.time())
+    acknowledged = await way_in.close(until_s - loop.time())
     live, reason = publisher.live()
     await loop.run_in_executor(None, registry.close)
     await loop.run_in_executor(None, process.telemetry.shutdown, 5.0)
     clean = answered and acknowledged and live and not broke_off
     log.info("gateway stopped", extra={"data": {"clean": clean, "reason": reason}})
     return 0 if clean else 1
+
+
+def open_spool(settings: Settings) -> SpoolingSink | None:
+    """The spool, if there is to be one; SpoolError if its file cannot be used."""
+    if settings.spool.path is None:
+        return None
+    file = SpoolFile(Path(settings.spool.path))
+    return SpoolingSink(Spool(file, max_bytes=settings.spool.max_bytes))

@@ -65,8 +65,9 @@ def topic_access(settings: Settings, resolver: Resolver) -> TopicAccess:
 
 
 def both(one: Check, other: Check) -> Check:
-    """Good if both are; else why not."""
-    return one[0] and other[0], "; ".join(reason for good, reason in (one, other) if not good)
+    """Good if both are, with what there is to say; else why not."""
+    good = one[0] and other[0]
+    return good, "; ".join(reason for fine, reason in (one, other) if reason and fine == good)
 
 
 def _snapshot(settings: Settings) -> Snapshot | None:

@@ -14,7 +14,11 @@ HooklineError
 ├── PublishError
 │   ├── Overloaded            the bound on what may be in flight is reached
 │   ├── NotAcknowledged       Kafka did not confirm in time, or refused
-│   └── PublisherClosed       shutting down
+│   ├── PublisherClosed       shutting down
+│   ├── SpoolFull             Kafka is away, and the spool has reached its bound
+│   └── SpoolFailed           the spool's disk did not take it, or does not answer
+├── SpoolError                the spool's file cannot be used
+│   └── SpoolLocked           another process has it open
 ├── StoreError
 │   ├── StoreLocked           another process has this store
 │   ├── StoreUnavailable      cannot be opened, read or written now
@@ -100,6 +104,22 @@ class NotAcknowledged(PublishError):
 
 class PublisherClosed(PublishError):
     """The publisher is shutting down and takes nothing new."""
+
+
+class SpoolFull(PublishError):
+    """Kafka is away, and the spool holds as many bytes as it may."""
+
+
+class SpoolFailed(PublishError):
+    """The spool's disk is full or fails: the event is not safe there."""
+
+
+class SpoolError(HooklineError):
+    """The spool's file cannot be opened, or is not one of ours, or of a newer version."""
+
+
+class SpoolLocked(SpoolError):
+    """Another process has the spool's file open."""
 
 
 class StoreError(HooklineError):

@@ -20,6 +20,15 @@ PUBLISH_FAILED: Final = "hookline_publish_failed"  # {reason}
 CONNECTIONS: Final = "hookline_connections"  # {state}
 CONNECTIONS_LAG_RECORDS: Final = "hookline_connections_lag_records"
 CONNECTIONS_AGE_SECONDS: Final = "hookline_connections_age_seconds"
+SPOOL_EVENTS: Final = "hookline_spool_events"
+SPOOL_BYTES: Final = "hookline_spool_bytes"
+SPOOL_OLDEST_SECONDS: Final = "hookline_spool_oldest_seconds"
+SPOOL_REFUSED_EVENTS: Final = "hookline_spool_refused_events"
+SPOOL_CIRCUIT_OPEN: Final = "hookline_spool_circuit_open"
+SPOOLED: Final = "hookline_spooled"
+SPOOL_DRAINED: Final = "hookline_spool_drained"
+SPOOL_POSSIBLE_DUPLICATES: Final = "hookline_spool_possible_duplicates"
+SPOOL_OVERTAKEN: Final = "hookline_spool_overtaken"
 
 # Consumer
 EVENTS: Final = "hookline_events"  # {outcome}

@@ -12,11 +12,13 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from confluent_kafka import KafkaError, KafkaException, Producer
 
 from producer.publish.availability import Availability
+from producer.publish.fallback import PERMANENT, Fallback
+from producer.publish.pending import Acknowledged, Headers, Pending, Record
 from producer.publish.probe import find_problem
 from schemas.errors import NotAcknowledged, Overloaded, PublisherClosed
 from schemas.topics import EVENTS
@@ -34,43 +36,8 @@ _FIXED: Final = {
     # Java's default, so that other producers of the topic agree where a key goes.
     "partitioner": "murmur2_random",
 }
-
-Headers = list[tuple[str, str | bytes | None]]
-
-
-class Acknowledged(NamedTuple):
-    """Where the log holds the event."""
-
-    partition: int
-    offset: int
-
-
-class _Pending:
-    """One event in flight. librdkafka calls it with the delivery report, inside poll."""
-
-    __slots__ = ("error", "future", "offset", "partition", "reported", "sent_s", "size_bytes")
-
-    def __init__(
-        self,
-        future: asyncio.Future[Acknowledged],
-        size_bytes: int,
-        sent_s: float,
-        reported: list[_Pending],
-    ) -> None:
-        self.future = future
-        self.size_bytes = size_bytes
-        self.sent_s = sent_s
-        self.reported = reported
-        self.error: KafkaError | None = None
-        self.partition = -1
-        self.offset = -1
-
-    def __call__(self, error: KafkaError | None, message: Any) -> None:
-        if error is None:
-            self.partition, self.offset = message.partition(), message.offset()
-        else:
-            self.error = error
-        self.reported.append(self)
+#: With a spool: an event given up inside the client would let later ones of its key overtake it.
+_FOR_EVER: Final = {"message.timeout.ms": 0, "message.send.max.retries": 2_147_483_647}
 
 
 class KafkaPublisher:
@@ -87,15 +54,21 @@ class KafkaPublisher:
         max_in_flight_bytes: int = 64 * 1024 * 1024,
         linger_ms: float = 2.0,
         fatal: Callable[[str], None] = lambda reason: None,
+        fallback: Fallback | None = None,
         clock_s: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`topics` are those that must have leaders; `fatal` is told when it must be replaced."""
+        """`topics` are those that must have leaders; `fatal` is told when it must be replaced.
+
+        With a `fallback` no event times out inside the client: it is the spool's by then, and its
+        place in the client's stream keeps the order.
+        """
         self._loop = asyncio.get_running_loop()
         self._topics = topics
         self._ack_deadline_s = ack_deadline_s
         self._max_events = max_in_flight_events
         self._max_bytes = max_in_flight_bytes
         self._fatal = fatal
+        self._fallback = fallback
         self._clock_s = clock_s
         self._fatal_reason = ""
         self.in_flight = 0
@@ -103,8 +76,12 @@ class KafkaPublisher:
         self.batches = 0
         self.failures: Counter[str] = Counter()
         self._availability = Availability(clock_s())
-        self._pending: deque[_Pending] = deque()
-        self._reported: list[_Pending] = []
+        self._pending: deque[Pending] = deque()
+        self._reported: list[Pending] = []
+        self._brokers_down = False
+        self._rose_s = clock_s()
+        self._nobody: asyncio.Future[Acknowledged] = self._loop.create_future()
+        self._nobody.cancel()
         self._polling = False
         self._closed = False
         self._stopped = False
@@ -128,6 +105,7 @@ class KafkaPublisher:
                 "topic.metadata.refresh.interval.ms": 30_000,
                 **(properties or {}),
                 **_FIXED,
+                **({} if fallback is None else _FOR_EVER),
                 "error_cb": self._on_error,
             },
             logger=logging.getLogger("hookline.kafka"),
@@ -138,9 +116,14 @@ class KafkaPublisher:
         self._sweeper = self._loop.call_soon(self._sweep)
 
     def publish(
-        self, topic: str, key: bytes, value: bytes, headers: Headers
+        self,
+        topic: str,
+        key: bytes,
+        value: bytes,
+        headers: Headers,
+        future: asyncio.Future[Acknowledged] | None = None,
     ) -> asyncio.Future[Acknowledged]:
-        """Send a record; the future ends when all in-sync replicas have it.
+        """Send a record; the future, the given one or a new one, ends when all replicas have it.
 
         Raises Overloaded at a bound, NotAcknowledged at once while Kafka is away, and
         PublisherClosed at the end; the future raises NotAcknowledged. After any of these the
@@ -161,16 +144,22 @@ class KafkaPublisher:
                 f"{self.in_flight} events, {self.in_flight_bytes} bytes await Kafka's "
                 "acknowledgement: the bound is reached"
             )
-        future: asyncio.Future[Acknowledged] = self._loop.create_future()
-        pending = _Pending(future, size_bytes, self._clock_s(), self._reported)
+        if future is None:
+            future = self._loop.create_future()
+        record = (topic, key, value, headers)
+        pending = Pending(future, record, size_bytes, self._clock_s(), self._reported)
         try:
             self._producer.produce(topic, value, key, on_delivery=pending, headers=headers)
         except BufferError:
             self.failures["overloaded"] += 1
             raise Overloaded("librdkafka's queue is full") from None
-        except KafkaException as error:
-            self.failures[error.args[0].name()] += 1
-            raise NotAcknowledged(f"Kafka refused the event: {error.args[0].str()}") from None
+        except KafkaException as raised:
+            error = raised.args[0]
+            self.failures[error.name()] += 1
+            if self._fallback is not None and error.code() not in PERMANENT:
+                self._fall(f"Kafka refused an event: {error.str()}")
+                return self._fallback.keep(record, future)
+            raise NotAcknowledged(f"Kafka refused the event: {error.str()}") from None
         self.in_flight += 1
         self.in_flight_bytes += size_bytes
         self._pending.append(pending)
@@ -178,6 +167,27 @@ class KafkaPublisher:
             self._polling = True
             self._loop.call_later(_POLL_S, self._poll)
         return future
+
+    def send_spooled(self, record: Record, number: int) -> None:
+        """Send what the spool holds under this number; the fallback is told of its report.
+
+        Raises Overloaded when there is no room now; what the client refuses at once is reported
+        as well, soon.
+        """
+        topic, key, value, headers = record
+        pending = Pending(self._nobody, record, len(value), self._clock_s(), self._reported, number)
+        try:
+            self._producer.produce(topic, value, key, on_delivery=pending, headers=headers)
+        except BufferError:
+            raise Overloaded("librdkafka's queue is full") from None
+        except KafkaException as raised:
+            pending(raised.args[0], None)
+        self.in_flight += 1
+        self.in_flight_bytes += pending.size_bytes
+        self._pending.append(pending)
+        if not self._polling:
+            self._polling = True
+            self._loop.call_later(_POLL_S, self._poll)
 
     def live(self) -> tuple[bool, str]:
         """False when only a new process helps, and why."""
@@ -194,16 +204,29 @@ class KafkaPublisher:
         return self._availability.available, self._availability.reason
 
     async def close(self, within_s: float) -> bool:
-        """Take nothing new, wait for what is in flight; False if some was not acknowledged."""
+        """Take nothing new, wait for what is in flight; False if some is not safe anywhere."""
         self._closed = True
-        waiting = [pending.future for pending in self._pending if not pending.future.done()]
+        until_s = self._loop.time() + within_s
+        waiting = [
+            pending.future
+            for pending in self._pending
+            if not pending.number and not pending.future.done()
+        ]
         clean = not waiting or not (await asyncio.wait(waiting, timeout=within_s))[1]
+        if self._fallback is not None:
+            clean = True
+            # What the spool holds need not be waited for: only while Kafka answers.
+            while self.in_flight and self._availability.available:
+                if self._loop.time() >= until_s:
+                    break
+                await asyncio.sleep(_POLL_S)
         self._stopped = True
+        self._hand_over()
         self._sweeper.cancel()
         if self._probe is not None:
             self._probe.cancel()
         for pending in self._pending:
-            if not pending.future.done():
+            if not pending.future.done() and not pending.number:
                 pending.future.set_exception(NotAcknowledged("stopped before Kafka answered"))
         self._probes.shutdown(wait=False, cancel_futures=True)
         return clean
@@ -226,38 +249,80 @@ class KafkaPublisher:
             self._on_fatal(raised.args[0])
         if self._reported:
             batch = self._reported.copy()
-            # Emptied and not replaced, because every _Pending holds it.
+            # Emptied and not replaced, because every Pending holds it.
             self._reported.clear()
             self._settle(batch)
+        if self._brokers_down:
+            self._brokers_down = False
+            if self._fallback is not None and self.in_flight:
+                # Proof enough for the spool, which loses nothing by a false alarm.
+                self._fall("no broker answers")
 
-    def _settle(self, batch: list[_Pending]) -> None:
+    def _settle(self, batch: list[Pending]) -> None:
         self.batches += 1
         proven = False
+        refused = ""
         for pending in batch:
             self.in_flight -= 1
             self.in_flight_bytes -= pending.size_bytes
             future, error = pending.future, pending.error
             if error is None:
-                if not future.done():
+                if pending.number:
+                    proven = True
+                    self._spooled_ended(pending)
+                elif not future.done():
                     proven = True
                     future.set_result(Acknowledged(pending.partition, pending.offset))
                 else:
                     self.failures["late_acknowledgement"] += 1
                 continue
             self.failures[error.name()] += 1
-            if not future.done():
+            if pending.number:
+                self._spooled_ended(pending)
+            elif self._fallback is not None and error.code() not in PERMANENT:
+                # Stays as it is until `_fall`, which takes all that are in flight in their order.
+                refused = f"Kafka did not take an event: {error.str()}"
+            elif not future.done():
                 future.set_exception(NotAcknowledged(f"Kafka did not take it: {error.str()}"))
                 if error.code() in (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC):
                     self._availability.suspect()
-        if proven and self._availability.acknowledged():
-            log.info("Kafka acknowledges events")
+        if proven and not self._fatal_reason and self._availability.acknowledged():
+            self._rise("Kafka acknowledges events")
+        if refused:
+            self._fall(refused)
+
+    def _spooled_ended(self, pending: Pending) -> None:
+        # The report may be faster than the spool's disk: then Kafka is where the event is safe.
+        if not pending.future.done() and pending.error is None:
+            pending.future.set_result(Acknowledged(pending.partition, pending.offset))
+        if self._fallback is not None:
+            self._fallback.reported(pending)
 
     def _sweep(self) -> None:
-        """One timer for all: fail what is older than the deadline, oldest first; probe if due."""
+        """One timer for all: see what is older than the deadline, oldest first; probe if due."""
         # Also when nothing is in flight, librdkafka has errors, log lines and tokens to tell of.
         self._serve()
         now_s = self._swept_s = self._clock_s()
-        overdue_s = now_s - self._ack_deadline_s
+        if self._fallback is None:
+            self._expire(now_s - self._ack_deadline_s)
+        else:
+            pending = self._pending
+            while pending and pending[0].settled:
+                pending.popleft()
+            # Since Kafka came back at the earliest: it must have the time to answer.
+            if (
+                pending
+                and self._availability.available
+                and max(pending[0].sent_s, self._rose_s) < now_s - self._ack_deadline_s
+            ):
+                self.failures["ack_deadline"] += 1
+                self._fall(f"no acknowledgement within {self._ack_deadline_s:g} s")
+        if (self._probe is None or self._probe.done()) and self._availability.probe_due(now_s):
+            self._probe = self._loop.create_task(self._ask())
+        self._sweeper = self._loop.call_later(_SWEEP_S, self._sweep)
+
+    def _expire(self, overdue_s: float) -> None:
+        """Without a spool: the senders of what is overdue are told to send it again."""
         pending = self._pending
         expired = 0
         while pending and (pending[0].future.done() or pending[0].sent_s < overdue_s):
@@ -269,12 +334,29 @@ class KafkaPublisher:
                 )
         if expired:
             self.failures["ack_deadline"] += expired
-            reason = f"no acknowledgement within {self._ack_deadline_s:g} s"
-            if self._availability.failed(reason):
-                self._tell_unavailable(reason)
-        if (self._probe is None or self._probe.done()) and self._availability.probe_due(now_s):
-            self._probe = self._loop.create_task(self._ask())
-        self._sweeper = self._loop.call_later(_SWEEP_S, self._sweep)
+            self._fall(f"no acknowledgement within {self._ack_deadline_s:g} s")
+
+    def _fall(self, reason: str) -> None:
+        if self._availability.failed(reason):
+            self._tell_unavailable(reason)
+        self._hand_over()
+
+    def _hand_over(self) -> None:
+        if self._fallback is not None:
+            # With those that were refused just now, each in its place.
+            self._fallback.take_over(
+                [
+                    pending
+                    for pending in self._pending
+                    if not pending.number and not pending.future.done()
+                ]
+            )
+
+    def _rise(self, message: str) -> None:
+        self._rose_s = self._clock_s()
+        log.info(message)
+        if self._fallback is not None:
+            self._fallback.available()
 
     async def _ask(self) -> None:
         problem = await self._loop.run_in_executor(
@@ -285,16 +367,18 @@ class KafkaPublisher:
         if self._availability.probed(problem):
             if problem:
                 self._tell_unavailable(problem)
+                self._hand_over()
             else:
-                log.info("Kafka is available")
+                self._rise("Kafka is available")
         elif problem and problem != self._told:
             self._told = problem
             log.warning("Kafka is not usable yet", extra={"data": {"reason": problem}})
 
     def _tell_unavailable(self, reason: str) -> None:
         self._told = reason
+        where = "webhooks are answered 503" if self._fallback is None else "they go to the spool"
         log.error(
-            "Kafka does not take events: webhooks are answered 503 until it does",
+            f"Kafka does not take events: {where} until it does",
             extra={"data": {"reason": reason}},
         )
 
@@ -302,6 +386,7 @@ class KafkaPublisher:
         if error.code() == KafkaError._ALL_BROKERS_DOWN:
             # Said also when the last idle connection is closed, so not proof: ask.
             self._availability.suspect()
+            self._brokers_down = True
 
     def _on_fatal(self, error: KafkaError) -> None:
         self._fatal_reason = f"Kafka's producer cannot go on: {error.str()}"
@@ -309,4 +394,5 @@ class KafkaPublisher:
         log.critical(
             "the publisher must be replaced", extra={"data": {"reason": self._fatal_reason}}
         )
+        self._hand_over()
         self._fatal(self._fatal_reason)

@@ -8,6 +8,7 @@ import sys
 import click
 
 from tests.chaos.consumers import ConsumerPlan, run_consumers
+from tests.chaos.outage import MutedBroker, OutagePlan, run_outage
 from tests.chaos.rotation import RotationPlan, run_rotation
 from tests.chaos.run import Plan, run
 from tests.chaos.sabotage import SABOTAGES
@@ -88,6 +89,21 @@ def consumers(
     click.echo(f"longest stall of a partition {outcome.stall_ms} ms ({outcome.stalled})")
     click.echo(outcome.verdict)
     sys.exit(0 if outcome.verdict.holds else 1)
+
+
+@chaos.command("outage")
+@click.option("--rate", default=500.0, show_default=True, help="Webhooks a second.")
+@click.option("--outage", default=60.0, show_default=True, help="Seconds without a broker.")
+@click.option("--kill", is_flag=True, help="kill -9 of the gateway in the outage and in the drain.")
+@click.option("--full", is_flag=True, help="A spool that is full after some seconds.")
+@click.option("--ack-loss", is_flag=True, help="The broker's last answers are lost, not its log.")
+def outage(rate: float, outage: float, kill: bool, full: bool, ack_loss: bool) -> None:
+    """Take Kafka away under load and check that the spool loses nothing."""
+    plan = OutagePlan(rate=rate, outage_s=outage, kill=kill, full=full, ack_loss=ack_loss)
+    with MutedBroker() if ack_loss else KafkaBroker() as broker:
+        outcome = run_outage(broker, plan, click.echo)
+    click.echo(outcome)
+    sys.exit(0 if outcome.holds else 1)
 
 
 @chaos.command("rotation")

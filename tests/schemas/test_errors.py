@@ -57,7 +57,7 @@ def test_a_codec_error_has_a_code_of_its_own() -> None:
 
 def test_what_the_publisher_raises_is_one_family() -> None:
     assert {error.__name__ for error in PublishError.__subclasses__()} == {
-        *("Overloaded", "NotAcknowledged", "PublisherClosed"),
+        *("Overloaded", "NotAcknowledged", "PublisherClosed", "SpoolFull", "SpoolFailed"),
     }
 
 
