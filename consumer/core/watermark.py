@@ -40,6 +40,11 @@ class Watermark:
         return self._high - self._low - done
 
     @property
+    def last_done(self) -> int | None:
+        """The highest done offset above the watermark; None if there is none."""
+        return self._ends[-1] - 1 if self._ends else None
+
+    @property
     def ranges(self) -> tuple[tuple[int, int], ...]:
         """The done ranges [start, end) above the watermark."""
         return tuple(zip(self._starts, self._ends, strict=True))
@@ -94,9 +99,11 @@ class Watermark:
         starts, ends = self._starts, self._ends
         if start <= self._low:
             self._low = max(self._low, end)
-            while starts and starts[0] <= self._low:
-                self._low = max(self._low, ends[0])
-                del starts[0], ends[0]
+            # Ranges never touch, so the last of those that it reaches ends where it now is.
+            reached = bisect_right(starts, self._low)
+            if reached:
+                self._low = max(self._low, ends[reached - 1])
+                del starts[:reached], ends[:reached]
             return
         # All ranges that overlap or touch it become one with it.
         first = bisect_left(ends, start)

@@ -234,9 +234,10 @@ class Dispatcher:
         for partition, owner in result.fenced.items():
             if self.ownership.lost(result.batch.claims, partition, owner):
                 self._forget(partition)
-        for run in (*result.batch.checks, *result.batch.marks):
-            if run.partition in result.fenced:
-                self._next.left(run)
+        if result.fenced:
+            for run in result.batch.checks:
+                if run.partition in result.fenced:
+                    self._next.left(run)
         self.ownership.complete(result.batch.claims, result.offsets)
         ended: list[Outcome] = []
         records: list[Record] = []
@@ -262,8 +263,8 @@ class Dispatcher:
                 self._next.left(run)
                 self._lanes.finish(run, 0)
             else:
-                self._next.called(run)
-                self._external.start(run)
+                self._next.looked_up(run)
+        self._start_calls()
         for run, parked in result.loaded:
             self._parked.loaded(run, self._read_parked(parked))
         for key in result.touched:
@@ -322,18 +323,23 @@ class Dispatcher:
     def _external_done(self, command: ExternalDone) -> None:
         run = command.run
         self._next.returned(run)
+        self._start_calls()
         if command.error is None:
             self._next.mark(run)
             return
-        self._next.left(run)
         self._failed(run, 0, command.error)
         self._settle_draining()
+
+    def _start_calls(self) -> None:
+        for run in self._next.to_call():
+            self._external.start(run)
 
     def _release(self, command: Released) -> None:
         for partition in command.partitions:
             if command.drained is None or partition not in self.ownership:
                 self._forget(partition)
             else:
+                self._next.withdraw(partition)
                 self._lanes.drop_waiting(partition)
                 self.ownership.draining[partition] = command.drained
         if command.drained is not None and not command.partitions:

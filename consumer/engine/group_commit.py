@@ -186,7 +186,11 @@ class GroupCommitter:
             positions = {p: batch.watermarks[p].complete_all(done) for p, done in offsets.items()}
             for partition in _written(batch, effects, touched) & owned:
                 positions.setdefault(partition, _position(batch, partition))
-            gaps = {p: w.ranges[-1][1] - 1 for p, w in batch.watermarks.items() if w.ranges}
+            gaps = {
+                partition: last
+                for partition, watermark in batch.watermarks.items()
+                if (last := watermark.last_done) is not None
+            }
             if positions:
                 commit.advance(batch.claims, positions, gaps, int(now_s))
             commit_began_ns = monotonic_ns()

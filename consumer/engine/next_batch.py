@@ -13,6 +13,7 @@ from typing import Final
 from consumer.core.backoff import Backoff
 from consumer.core.lanes import Lanes, Work
 from consumer.engine.apply_runs import RecordRun
+from consumer.engine.calls import Calls
 from consumer.engine.group_commit import Batch
 from consumer.engine.ownership import Ownership
 from consumer.engine.parked_lanes import ParkedLanes
@@ -47,8 +48,6 @@ class NextBatch:
         self._lanes = lanes
         self._parked = parked
         self._ownership = ownership
-        # Apart, or calls that hang on the few threads would take the places of all others.
-        self._places = {Work.EXTERNAL: concurrency, Work.THREAD: threads}
         self._max_events = max_events
         self._scan_every_s = scan_every_s
         self._backoff = backoff
@@ -64,10 +63,9 @@ class NextBatch:
         self._checks: list[RecordRun] = []
         self._behind: list[RecordRun] = []
         self._marks: list[RecordRun] = []
-        #: External runs from their look-up to their mark: they count against the concurrency.
-        self._external: dict[Work, set[RecordRun]] = {work: set() for work in self._places}
-        #: Calls that go on though their lane is gone, and their keys: those wait for them.
-        self._calls: set[RecordRun] = set()
+        # Apart, or calls that hang on the few threads would take the places of all others.
+        self._calls = Calls({Work.EXTERNAL: concurrency, Work.THREAD: threads})
+        #: The keys of calls that go on though their lane is gone: those wait for them.
         self._lingering: Counter[tuple[Partition, bytes]] = Counter()
         #: When (Unix ms) the oldest event that is not done was put into Kafka, or parked.
         self.oldest_ms: int | None = None
@@ -84,17 +82,27 @@ class NextBatch:
         self._marks.append(run)
 
     def left(self, run: RecordRun) -> None:
-        """An external run is over, one way or the other."""
-        for runs in self._external.values():
-            runs.discard(run)
+        """An external run needs no call after all."""
+        self._calls.remove(run)
 
-    def called(self, run: RecordRun) -> None:
-        """The handler of an external run has been called."""
-        self._calls.add(run)
+    def looked_up(self, run: RecordRun) -> None:
+        """An external run needs its call."""
+        self._calls.looked_up(run)
+
+    def to_call(self) -> list[RecordRun]:
+        """The runs whose handlers are to be called now."""
+        return self._calls.take()
+
+    def withdraw(self, partition: Partition) -> None:
+        """Give back the runs of a partition that wait for their call."""
+        for run in self._calls.withdraw(partition):
+            self._lanes.finish(run, 0)
 
     def returned(self, run: RecordRun) -> None:
         """The call has ended, whatever has become of its lane."""
-        self._calls.discard(run)
+        self._calls.remove(run)
+        if not self._lingering:
+            return
         place = (run.partition, run.key)
         if place in self._lingering:
             self._lingering[place] -= 1
@@ -103,7 +111,7 @@ class NextBatch:
 
     def given_up(self, partition: Partition) -> None:
         """A partition's lanes are dropped: calls under way linger, should it come back to us."""
-        for run in self._calls:
+        for run in self._calls.running:
             if run.partition == partition and not run.lane.dropped:
                 self._lingering[partition, run.key] += 1
 
@@ -192,8 +200,8 @@ class NextBatch:
         self._limit = min(self._max_events, self._limit * 2)
 
     def _take_external(self) -> None:
-        for work, runs in self._external.items():
-            room = self._places[work] - len(runs)
+        for work in self._calls.works:
+            room = self._calls.room(work)
             if room <= 0 or not self._lanes.ready(work):
                 continue
             for run in self._lanes.take(work, room):
@@ -202,7 +210,7 @@ class NextBatch:
                 if self._parked.must_queue(run):
                     self._add(run, self._behind)
                 else:
-                    runs.add(run)
+                    self._calls.look_up(run, work)
                     self._checks.append(run)
 
     def _waits(self, run: RecordRun) -> bool:
