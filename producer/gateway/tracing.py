@@ -51,10 +51,13 @@ class RequestTrace:
         return f"00-{context.trace_id:032x}-{context.span_id:016x}-01"
 
     def sent(self, partition: int, offset: int) -> None:
-        """End the PRODUCER span: the log has the event."""
+        """End the PRODUCER span: the log has the event, or, at offset -1, the spool."""
         if self._send is not None:
-            self._send.set_attribute("messaging.destination.partition.id", str(partition))
-            self._send.set_attribute("messaging.kafka.offset", offset)
+            if offset < 0:
+                self._send.set_attribute("hookline.spooled", True)
+            else:
+                self._send.set_attribute("messaging.destination.partition.id", str(partition))
+                self._send.set_attribute("messaging.kafka.offset", offset)
             self._send.end()
             self._send = None
 

@@ -76,6 +76,8 @@ class Spool:
         self.events = totals.events
         self.bytes = totals.bytes
         self.uncommitted = 0
+        #: In Kafka, and not removed on the disk yet: what a crash would send once more.
+        self.removing = 0
         self.refused = totals.refused
         self.refused_bytes = totals.refused_bytes
         self.oldest_ms = totals.oldest_ms
@@ -127,6 +129,7 @@ class Spool:
     def remove(self, row: Row) -> None:
         """Kafka has it. Until that is on the disk, a crash sends it once more."""
         self._gone(row)
+        self.removing += 1
         self._work.removed.append(row.number)
         self._kick()
 
@@ -232,6 +235,8 @@ class Spool:
             self._work.removed[:0] = work.removed
             self._work.refused[:0] = work.refused
             self._work.never = work.never
+        else:
+            self.removing -= len(work.removed)
         if work.appended and not work.append_done:
             self._lost(work)
         for at, waiting in enumerate(work.readers):

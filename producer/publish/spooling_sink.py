@@ -74,8 +74,8 @@ class SpoolingSink:
         self.drained = 0
         #: Sent, and perhaps in the log before: an upper bound.
         self.possible_duplicates = 0
-        # After a kill -9 in the drain as many as fit its window may be in Kafka already.
-        self._doubtful = min(spool.events, MAX_EVENTS) if spool.was_killed else 0
+        # After a kill -9 in the drain: its window, and as many whose removal was under way.
+        self._doubtful = min(spool.events, 2 * MAX_EVENTS) if spool.was_killed else 0
         self._held: deque[tuple[Record, asyncio.Future[Acknowledged]]] = deque()
         self._held_bytes = 0
         self._hold_timer: asyncio.TimerHandle | None = None
@@ -269,7 +269,10 @@ class SpoolingSink:
         self._wake()
 
     def _send(self) -> None:
+        spool = self._spool
         while (entry := self._drain.next()) is not None:
+            if spool.removing >= self._window_events and not spool.problem:
+                return  # The next commit makes room. A disk that fails must not hold it up.
             try:
                 self._publisher.send_spooled(entry.record, entry.row.number)
             except Overloaded:

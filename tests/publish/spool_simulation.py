@@ -213,8 +213,9 @@ class World:
         lanes = [asyncio.ensure_future(self._send(lane, sink)) for lane in self.lanes]
         watch = asyncio.ensure_future(self._watch(sink))
         if last:
-            await asyncio.wait([asyncio.gather(*lanes), asyncio.ensure_future(ended.wait())],
-                               return_when=asyncio.FIRST_COMPLETED)  # fmt: skip
+            done = asyncio.ensure_future(asyncio.wait(lanes))
+            fatal = asyncio.ensure_future(ended.wait())
+            await asyncio.wait([done, fatal], return_when=asyncio.FIRST_COMPLETED)
             until_s = loop.time() + 600
             while not ended.is_set() and (sink.circuit is not Circuit.CLOSED or spool.events):
                 await asyncio.sleep(0.05)
