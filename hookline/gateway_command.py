@@ -16,10 +16,11 @@ from hookline.config_command import config_option
 from hookline.gateway_registry import GatewayRegistry, both
 from hookline.process import Process, set_up
 from hookline.settings import Settings, load
-from producer.gateway.body import BodyReader
+from producer.gateway.app import GatewayApp
+from producer.gateway.bodies import Bodies
 from producer.gateway.gateway_metrics import GatewayMetrics
+from producer.gateway.http_connection import HttpLimits
 from producer.gateway.receiver import Receiver
-from producer.gateway.rsgi import GatewayApp
 from producer.gateway.server import GatewayServer
 from producer.gateway.tracing import GatewayTracing
 from producer.publish.publisher import KafkaPublisher
@@ -82,11 +83,6 @@ async def serve(settings: Settings, process: Process) -> int:
     )
     app = GatewayApp(
         receiver=receiver,
-        bodies=BodyReader(
-            max_body_bytes=gateway.max_body_bytes,
-            max_reading_bytes=gateway.max_reading_bytes,
-            read_timeout_s=gateway.read_timeout_ms / 1000,
-        ),
         live=lambda: both(publisher.live(), registry.live()),
         ready=lambda: both(way_in.ready(), registry.ready()),
         metrics=process.telemetry.metrics_text,
@@ -96,24 +92,31 @@ async def serve(settings: Settings, process: Process) -> int:
         app,
         host=host.strip("[]") or "0.0.0.0",
         port=int(port),
-        header_timeout_ms=gateway.header_timeout_ms,
+        bodies=Bodies(
+            max_body_bytes=gateway.max_body_bytes, max_held_bytes=gateway.max_reading_bytes
+        ),
+        limits=HttpLimits(
+            head_s=gateway.header_timeout_ms / 1000,
+            body_s=gateway.read_timeout_ms / 1000,
+            idle_s=gateway.idle_timeout_ms / 1000,
+        ),
+        max_connections=gateway.max_connections,
     )
-    server.start()
+    await server.start()
     registry.start()
     log.info("gateway started", extra={"data": {"listen": gateway.listen}})
     # What was made until here lives as long as the process: no collection need look at it.
     gc.collect()
     gc.freeze()
-    stopping = loop.create_task(stop.wait())
-    await asyncio.wait({server.serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    await stop.wait()
     until_s = loop.time() + gateway.shutdown_deadline_ms / 1000
-    broke_off = server.serving.done()
+    app.draining = True
     answered = await server.stop(until_s - loop.time())
     acknowledged = await way_in.close(until_s - loop.time())
     live, reason = publisher.live()
     await loop.run_in_executor(None, registry.close)
     await loop.run_in_executor(None, process.telemetry.shutdown, 5.0)
-    clean = answered and acknowledged and live and not broke_off
+    clean = answered and acknowledged and live
     log.info("gateway stopped", extra={"data": {"clean": clean, "reason": reason}})
     return 0 if clean else 1
 

@@ -154,6 +154,12 @@ class GatewaySettings(_Model):
     )
     read_timeout_ms: int = Field(10_000, ge=100, le=120_000, description="For a whole body.")
     header_timeout_ms: int = Field(5_000, ge=100, le=120_000)
+    idle_timeout_ms: int = Field(
+        75_000, ge=100, le=3_600_000, description="For a connection without a request."
+    )
+    max_connections: int = Field(
+        20_000, ge=1, le=1_000_000, description="Open at a time; more are closed at once."
+    )
     shutdown_deadline_ms: int = Field(15_000, ge=0, le=600_000)
     connections_snapshot: str | None = Field(
         None,

@@ -9,12 +9,13 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
-from typing import Any, cast
 
 import uvloop
 
 from producer.gateway import answers
-from producer.gateway.rsgi import GatewayApp
+from producer.gateway.answers import Refusal
+from producer.gateway.bodies import Bodies
+from producer.gateway.http_connection import Exchange, HttpLimits
 from producer.gateway.server import GatewayServer
 
 
@@ -26,21 +27,25 @@ class ConstantApp:
             "0" * 32, "verify;dur=0.000, encode;dur=0.000, publish;dur=0.000, total;dur=0.000"
         )
 
-    async def __rsgi__(self, scope: Any, protocol: Any) -> None:
-        await protocol()
-        answer = self._answer
-        protocol.response_bytes(answer.status, answer.headers, answer.body)
+    def begin(self, exchange: Exchange) -> None:
+        """Answer it."""
+        exchange.done(self._answer)
 
-    async def drained(self, within_s: float) -> bool:
-        """There is nothing to wait for."""
-        return True
+    def refuse(self, exchange: Exchange, refusal: Refusal) -> None:
+        """Refuse it."""
+        exchange.done(refusal.answer("0" * 32))
 
 
 async def serve(port: int) -> None:
     """Serve until SIGTERM."""
-    app = cast(GatewayApp, ConstantApp())
-    server = GatewayServer(app, host="127.0.0.1", port=port, header_timeout_ms=5_000)
-    server.start()
+    server = GatewayServer(
+        ConstantApp(),
+        host="127.0.0.1",
+        port=port,
+        bodies=Bodies(max_body_bytes=1_048_576, max_held_bytes=134_217_728),
+        limits=HttpLimits(head_s=5.0, body_s=10.0, idle_s=75.0),
+    )
+    await server.start()
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     await stop.wait()

@@ -49,6 +49,8 @@ class Refusal(msgspec.Struct, frozen=True):
 NOT_FOUND: Final = Refusal(404, "not_found", "There is no such connection here.")
 NO_SUCH_PATH: Final = Refusal(404, "no_such_path", "Webhooks go to /webhooks/{connection}.")
 METHOD: Final = Refusal(405, "method_not_allowed", "Use POST.", (("allow", "POST"),))
+BAD_REQUEST: Final = Refusal(400, "bad_request", "This is not proper HTTP/1.1.", (_CLOSE,))
+HEAD_TOO_LARGE: Final = Refusal(431, "head_too_large", "The headers are too many.", (_CLOSE,))
 TOO_LARGE: Final = Refusal(413, "body_too_large", "The body is over the limit.", (_CLOSE,))
 TOO_SLOW: Final = Refusal(408, "body_too_slow", "The body did not arrive in time.", (_CLOSE,))
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Sequence
-from typing import Protocol
+from collections.abc import Sequence
+from typing import Any, Protocol
 
 import msgspec
 
@@ -32,7 +32,7 @@ class EventSink(Protocol):
         key: bytes,
         value: bytes,
         headers: list[tuple[str, str | bytes | None]],
-    ) -> Awaitable[Position]: ...
+    ) -> asyncio.Future[Any]: ...
 
 
 class Record(msgspec.Struct, frozen=True, gc=False):
@@ -53,8 +53,8 @@ class Outbox:
 
     def publish(
         self, record: Record, text_id: str, trace: RequestTrace | None
-    ) -> Awaitable[Position]:
-        """One record; PublishError now or when it is awaited."""
+    ) -> asyncio.Future[Any]:
+        """One record; PublishError now or from the future, else a Position."""
         traceparent = (
             self._ids.unsampled_traceparent(text_id)
             if trace is None
@@ -94,7 +94,7 @@ class Outbox:
             )
         )
         failed: PublishError | None = None
-        sent: list[Awaitable[Position]] = []
+        sent: list[asyncio.Future[Any]] = []
         for record in records:
             try:
                 sent.append(self._hand_over(record, text_id, traceparent))
@@ -114,7 +114,7 @@ class Outbox:
             raise failed
         return positions
 
-    def _hand_over(self, record: Record, text_id: str, traceparent: str) -> Awaitable[Position]:
+    def _hand_over(self, record: Record, text_id: str, traceparent: str) -> asyncio.Future[Any]:
         return self._sink.publish(
             record.topic,
             record.key.encode(),

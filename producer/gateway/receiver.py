@@ -5,19 +5,20 @@ Knows nothing of the HTTP server. Nothing that a sender can put into a request m
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from producer.gateway import accounts, answers
 from producer.gateway.answers import Answer, Refusal
 from producer.gateway.connections import ConnectionTable, Entry
 from producer.gateway.envelopes import Arrival, dead_letter, envelope, kept
 from producer.gateway.gateway_metrics import GatewayMetrics
-from producer.gateway.outbox import EventSink, Outbox, Record
+from producer.gateway.outbox import EventSink, Outbox, Position, Record
 from producer.gateway.refusal_log import RefusalLog
 from producer.gateway.request_ids import RequestIds
 from producer.gateway.tracing import GatewayTracing, RequestTrace
@@ -37,6 +38,14 @@ from schemas.event import resource_key
 log = logging.getLogger("hookline.gateway")
 
 _now_ns = time.perf_counter_ns
+
+
+class Taken(Protocol):
+    """A webhook on its way: when `future` is done, `answer` gives the answer."""
+
+    @property
+    def future(self) -> asyncio.Future[Any]: ...
+    def answer(self) -> Answer: ...
 
 
 class Receiver:
@@ -99,10 +108,10 @@ class Receiver:
             answers.METHOD, answers.METHOD.code, request_id, connection_id, began_ns, trace
         )
 
-    async def receive(
+    def receive(
         self, connection_id: str, headers: Headers, body: bytes, began_ns: int, query: str = ""
-    ) -> Answer:
-        """The answer to a webhook. `began_ns`: perf_counter_ns when its headers were there."""
+    ) -> Answer | Taken:
+        """The answer to a webhook, or what will be it. `began_ns`: perf_counter_ns at its start."""
         read_ns = _now_ns()
         request_id = self._ids.make()
         entry = self._connections.find(connection_id)
@@ -145,7 +154,7 @@ class Receiver:
                 if type(identity) is Batch
                 else (Part(identity, body, kept(headers, "content-type") or ""),)
             )
-            return await self._receive_parts(arrival, parts, marks, trace)
+            return _TakenParts(self._receive_parts(arrival, parts, marks, trace))
         connection = entry.connection
         record = Record(
             self._events,
@@ -160,20 +169,36 @@ class Receiver:
         encoded_ns = _now_ns()
         text_id = request_id.hex()
         try:
-            position = await self._outbox.publish(record, text_id, trace)
+            future = self._outbox.publish(record, text_id, trace)
         except PublishError as error:
             return self._not_safe(error, request_id, connection_id, began_ns, trace)
+        return _TakenEvent(
+            self, future, arrival, identity, record, text_id, (*marks, encoded_ns), trace
+        )
+
+    def safe(self, taken: _TakenEvent) -> Answer:
+        """The answer to a request of one event, once Kafka has spoken."""
+        arrival, marks, trace = taken.arrival, taken.marks, taken.trace
+        entry = arrival.entry
+        connection_id, began_ns = entry.connection.id, marks[0]
+        try:
+            position = taken.future.result()
+        except PublishError as error:
+            return self._not_safe(error, arrival.request.request_id, connection_id, began_ns, trace)
         # Here the event is in Kafka. A crash before the answer is out: the sender sends again,
         # and the consumer knows the event id.
         ended_ns = _now_ns()
         self._metrics.answered(connection_id, "accepted", ended_ns - began_ns)
         if trace is not None:
             trace.sent(position.partition, position.offset)
-            trace.end(200, accounts.about(entry) | {"hookline.event_type": identity.event_type})
-        marks = (*marks, encoded_ns, ended_ns)
+            event_type = taken.identity.event_type
+            trace.end(200, accounts.about(entry) | {"hookline.event_type": event_type})
+        marks = (*marks, ended_ns)
         if log.isEnabledFor(logging.DEBUG):
-            accounts.accepted(record.key, identity, arrival, position, marks)
-        return answers.accepted(text_id, accounts.server_timing(marks), entry.provider.accepted)
+            accounts.accepted(taken.record.key, taken.identity, arrival, position, marks)
+        return answers.accepted(
+            taken.text_id, accounts.server_timing(marks), entry.provider.accepted
+        )
 
     async def _receive_parts(
         self,
@@ -295,3 +320,48 @@ class Receiver:
         if trace is not None:
             trace.end(refusal.status, {"hookline.connection": connection_id, "error.type": reason})
         return refusal.answer(text_id)
+
+
+class _TakenEvent:
+    """A request of one event, nearly all of them: no task, and no coroutine."""
+
+    __slots__ = (
+        *("arrival", "future", "identity", "marks", "record", "text_id", "trace"),
+        "_receiver",
+    )
+
+    def __init__(
+        self,
+        receiver: Receiver,
+        future: asyncio.Future[Position],
+        arrival: Arrival,
+        identity: Identity,
+        record: Record,
+        text_id: str,
+        marks: tuple[int, ...],
+        trace: RequestTrace | None,
+    ) -> None:
+        self._receiver = receiver
+        self.future = future
+        self.arrival = arrival
+        self.identity = identity
+        self.record = record
+        self.text_id = text_id
+        self.marks = marks
+        self.trace = trace
+
+    def answer(self) -> Answer:
+        return self._receiver.safe(self)
+
+
+class _TakenParts:
+    """A request of several events, or of one that cannot be read."""
+
+    __slots__ = ("future",)
+
+    def __init__(self, receiving: Coroutine[Any, Any, Answer]) -> None:
+        self.future: asyncio.Future[Any] = asyncio.ensure_future(receiving)
+
+    def answer(self) -> Answer:
+        answer: Answer = self.future.result()
+        return answer

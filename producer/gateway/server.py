@@ -1,91 +1,125 @@
-"""Granian in our own event loop: it listens, and stops without dropping what it has taken.
+"""Listens, watches the time of all connections, and stops without dropping what it has taken.
 
-One process and one Python thread serve requests; sockets and HTTP parsing are Granian's own.
+One process and one event loop: no request goes from one thread to another (decision 15).
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
-import socket
-from contextlib import closing
-from typing import Any, Final
+import time
+from typing import Final
 
-from granian.constants import HTTPModes, Interfaces
-from granian.http import HTTP1Settings
-from granian.log import LogLevels
-from granian.server.embed import Server
-
-from producer.gateway.rsgi import GatewayApp
+from producer.gateway.bodies import Bodies
+from producer.gateway.http_answer import Dates
+from producer.gateway.http_connection import App, HttpConnection, HttpLimits
 from schemas.errors import ConfigurationError
 
 log = logging.getLogger("hookline.gateway")
 
+_BACKLOG: Final = 2_048
 _WRITE_S: Final = 0.05
-_BACKLOG: Final = 1024
-#: Connections served at a time; more wait in the backlog. Bounds sockets and read buffers.
-_MAX_CONNECTIONS: Final = 4096
-#: Holds the header block, which no provider needs more of; hyper answers 431 beyond it.
-_MAX_BUFFER_BYTES: Final = 128 * 1024
-
-# Granian's own lines go the way of all other loggers', and only when it has a failure to tell.
-_LOGGERS: Final[dict[str, Any]] = {
-    "formatters": {},
-    "handlers": {},
-    "loggers": {"_granian": {"handlers": [], "propagate": True}},
-}
+#: All connections are looked at so many times a second: a timer for each costs each request.
+_MAX_LOOK_S: Final = 0.25
 
 
 class GatewayServer:
-    """Serves the application from `start` to `stop`; `serving` ends early if Granian fails."""
+    """Serves the app from `start` to `stop`."""
 
-    def __init__(self, app: GatewayApp, *, host: str, port: int, header_timeout_ms: int) -> None:
-        """A request's header block must come within `header_timeout_ms`, or it is cut off."""
-        self.serving: asyncio.Task[None]
-        self._app = app
+    def __init__(
+        self,
+        app: App,
+        *,
+        host: str,
+        port: int,
+        bodies: Bodies,
+        limits: HttpLimits,
+        max_connections: int = 20_000,
+    ) -> None:
+        """More than `max_connections` are closed at once; each costs a few KB."""
+        self._loop = asyncio.get_running_loop()
+        self.app = app
+        self.bodies = bodies
+        self.limits = limits
+        self.draining = False
+        self.dates = Dates()
+        self.now_s = self._loop.time
+        self.unix_s = time.time
         self._host = host
         self._port = port
-        self._server = Server(
-            app,
-            address=host,
-            port=port,
-            interface=Interfaces.RSGI,
-            http=HTTPModes.http1,
-            websockets=False,
-            backlog=_BACKLOG,
-            backpressure=_MAX_CONNECTIONS,
-            http1_settings=HTTP1Settings(
-                header_read_timeout=header_timeout_ms, max_buffer_size=_MAX_BUFFER_BYTES
-            ),
-            log_level=LogLevels.error,
-            log_dictconfig=_LOGGERS,
-        )
+        self._max_connections = max_connections
+        self._told_full_s = 0.0
+        self._connections: set[HttpConnection] = set()
+        self._settled = asyncio.Event()
+        self._listening: asyncio.Server
+        self._look_s = min(_MAX_LOOK_S, limits.head_s / 4, limits.body_s / 4)
+        self._looking: asyncio.TimerHandle | None = None
 
-    def start(self) -> None:
+    @property
+    def connections(self) -> int:
+        """How many are open."""
+        return len(self._connections)
+
+    async def start(self) -> None:
         """Begin to answer; ConfigurationError if the address cannot be listened on."""
-        _check_free(self._host, self._port)
-        self.serving = asyncio.get_running_loop().create_task(self._server.serve())
+        try:
+            self._listening = await self._loop.create_server(
+                lambda: HttpConnection(self), self._host, self._port, backlog=_BACKLOG
+            )
+        except OSError as error:
+            raise ConfigurationError(
+                f"gateway.listen: {self._host}:{self._port} cannot be listened on "
+                f"({error.strerror or error}); choose another port or stop what uses it"
+            ) from error
+        self._look()
 
     async def stop(self, within_s: float) -> bool:
         """Take no more connections and let running requests end; False if some did not."""
-        self._server.stop()  # type: ignore[no-untyped-call]
-        drained = await self._app.drained(within_s)
-        # The last answers were given to Granian's own thread, which must still write them.
+        self.draining = True
+        self._listening.close()
+        for connection in list(self._connections):
+            connection.end_if_idle()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(max(0.0, within_s)):
+                while self._busy():
+                    self._settled.clear()
+                    await self._settled.wait()
+        # The last answers are on their way to their senders.
         await asyncio.sleep(_WRITE_S)
-        await self.serving
-        return drained
+        if self._looking is not None:
+            self._looking.cancel()
+        return not self._busy()
 
+    def opened(self, connection: HttpConnection) -> bool:
+        """Count a connection in; False if there are too many."""
+        if len(self._connections) >= self._max_connections:
+            now_s = self._loop.time()
+            if now_s - self._told_full_s > 10.0:
+                self._told_full_s = now_s
+                log.warning(
+                    "connections are refused: as many as may be are open",
+                    extra={"data": {"max_connections": self._max_connections}},
+                )
+            return False
+        self._connections.add(connection)
+        return True
 
-def _check_free(host: str, port: int) -> None:
-    # Granian binds with SO_REUSEPORT, so that a second gateway on the port would silently take
-    # half of the connections.
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        with closing(socket.socket(family, socket.SOCK_STREAM)) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind((host, port))
-    except OSError as error:
-        raise ConfigurationError(
-            f"gateway.listen: {host}:{port} cannot be listened on ({error.strerror or error}); "
-            "choose another port or stop what uses it"
-        ) from error
+    def closed(self, connection: HttpConnection) -> None:
+        """Count a connection out."""
+        self._connections.discard(connection)
+        self._settled.set()
+
+    def settled(self) -> None:
+        """A connection may have nothing under way any more."""
+        self._settled.set()
+
+    def _busy(self) -> bool:
+        return any(not connection.idle for connection in self._connections)
+
+    def _look(self) -> None:
+        now_s = self._loop.time()
+        late = [one for one in self._connections if one.deadline_s and one.deadline_s < now_s]
+        for connection in late:
+            connection.late()
+        self._looking = self._loop.call_later(self._look_s, self._look)

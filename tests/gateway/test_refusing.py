@@ -247,7 +247,7 @@ def test_an_encoded_letter_of_a_connection_is_that_letter(gateway: Gateway) -> N
     assert gateway.post("%61cme%2dgithub?a=b", github_headers(body), body).status == 200
 
 
-@pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "PATCH", "OPTIONS", "FOO"])
+@pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "PATCH", "OPTIONS", "PURGE"])
 def test_only_post_is_allowed(gateway: Gateway, method: str) -> None:
     for connection in ("acme-github", "never-heard-of"):
         data = head(f"/webhooks/{connection}", {"content-length": "0"}, method)

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from credentials.key_ring import Key, KeyRing
+from producer.gateway.answers import Answer
 from producer.gateway.connections import ConnectionTable, Entry
 from producer.gateway.gateway_metrics import GatewayMetrics
 from producer.gateway.receiver import Receiver
@@ -177,7 +178,7 @@ class Sink:
         return self.futures[-1]
 
 
-def begin(sink: Sink) -> asyncio.Task[Any]:
+def begin(sink: Sink) -> asyncio.Future[Any]:
     provider = build("microsoft_graph", {})
     key = Key("2026-11", provider.load_key("s"))
     reference = SecretReference(name="2026-11", ref="env:X")
@@ -209,7 +210,9 @@ def begin(sink: Sink) -> asyncio.Task[Any]:
         now_s=0,
     )
     headers = RepeatableHeaders(sent.headers.items())
-    return asyncio.ensure_future(receiver.receive("c", headers, sent.body, 0))
+    taken = receiver.receive("c", headers, sent.body, 0)
+    assert not isinstance(taken, Answer)
+    return taken.future
 
 
 def test_200_waits_for_the_last_acknowledgement() -> None:
