@@ -23,6 +23,7 @@ from schemas.dead_letter import DeadLetter
 from schemas.errors import NotSingleObject, Undecodable, UnknownSchema
 from schemas.event import Event
 from schemas.event_bytes import read_event
+from schemas.event_writer import write_event
 
 MARKER: Final = b"\xc3\x01"
 PREFIX_BYTES: Final = 10
@@ -64,8 +65,12 @@ class Codec(Generic[T]):
         to_record: Callable[[T], dict[str, Any]],
         from_record: Callable[[dict[str, Any]], T],
         straight: tuple[int, Callable[[bytes], T | None]] | None = None,
+        write: tuple[int, Callable[[bytes, T], bytes | None]] | None = None,
     ) -> None:
-        """`straight`: a faster reader of one version; where it gives None, the schema decides."""
+        """`straight` and `write`: a faster reader and writer of one version.
+
+        Where they give None, the schema decides. `write` is given the prefix and the value.
+        """
         plain = {version: _without_logical_types(schema) for version, schema in schemas.items()}
         newest = max(plain)
         self._newest = fastavro.parse_schema(plain[newest])
@@ -79,11 +84,17 @@ class Codec(Generic[T]):
         self._straight_prefix, self._straight = b"", None
         if straight is not None:
             self._straight_prefix, self._straight = schema_prefix(schemas[straight[0]]), straight[1]
+        # Only of the newest: that is what is written.
+        self._write = write[1] if write is not None and write[0] == newest else None
         self._to_record = to_record
         self._from_record = from_record
 
     def encode(self, value: T) -> bytes:
         """The record's bytes, prefix first."""
+        if self._write is not None:
+            written = self._write(self._prefix, value)
+            if written is not None:
+                return written
         buffer = BytesIO()
         buffer.write(self._prefix)
         fastavro.schemaless_writer(buffer, self._newest, self._to_record(value))
@@ -242,7 +253,11 @@ def _revocation_from_record(record: dict[str, Any]) -> Revocation:
 
 
 EVENT: Final = Codec[Event](
-    load_schemas("event"), _event_to_record, _event_from_record, straight=(1, read_event)
+    load_schemas("event"),
+    _event_to_record,
+    _event_from_record,
+    straight=(1, read_event),
+    write=(1, write_event),
 )
 DEAD_LETTER: Final = Codec[DeadLetter](
     load_schemas("dead_letter"), _dead_letter_to_record, _dead_letter_from_record

@@ -1,19 +1,32 @@
-"""The straight reader of the envelope against the general one: the same event, or no answer."""
+"""The straight reader and writer of the envelope against the general ones: the same, or none."""
 
 from __future__ import annotations
 
 from io import BytesIO
+from typing import Any
 
 import fastavro
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas import event_bytes
-from schemas.codec import EVENT, PREFIX_BYTES, _without_logical_types, load_schemas
+from schemas.codec import (
+    EVENT,
+    PREFIX_BYTES,
+    _event_to_record,
+    _without_logical_types,
+    load_schemas,
+)
 from schemas.event import Event
 from schemas.event_bytes import read_event
+from schemas.event_writer import write_event
 
 _SCHEMA = fastavro.parse_schema(_without_logical_types(load_schemas("event")[1]))
+_TEXTS = (
+    *("environment", "tenant", "connection", "provider"),
+    *("event_id", "event_type", "resource_type", "resource_id"),
+)
 _LONG = st.integers(-(2**63), 2**63 - 1)
 _TEXT = st.one_of(
     st.text(max_size=8),
@@ -60,6 +73,54 @@ def by_schema(data: bytes) -> Event | None:
     record["occurred_at_us"] = record.pop("occurred_at")
     record["received_at_us"] = record.pop("received_at")
     return Event(**record)
+
+
+def written_by_schema(event: Event) -> bytes:
+    """What the general writer makes of it."""
+    buffer = BytesIO()
+    buffer.write(EVENT._prefix)
+    fastavro.schemaless_writer(buffer, _SCHEMA, _event_to_record(event))
+    return buffer.getvalue()
+
+
+@settings(max_examples=1500, deadline=None)
+@given(events)
+def test_it_writes_what_the_general_writer_writes_or_leaves_it_to_that(event: Event) -> None:
+    expected = written_by_schema(event)
+    assert write_event(EVENT._prefix, event) in (None, expected)
+    assert EVENT.encode(event) == expected
+
+
+@given(st.integers(-(2**64), 2**64))
+def test_a_number_is_written_as_the_general_writer_does_or_left_to_it(number: int) -> None:
+    event = Event(**dict.fromkeys(_TEXTS, ""), request_id=bytes(16), received_at_us=number,
+                  payload=b"")  # fmt: skip
+    written = write_event(EVENT._prefix, event)
+    if written is None:
+        assert not -(2**63) <= number < 2**63
+    else:
+        assert written == written_by_schema(event)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"request_id": bytes(15)},
+        {"source": "ELSEWHERE"},
+        {"event_id": "\ud800"},
+        {"event_id": "x" * 8192},
+        {"headers": {"a": "\udfff"}},
+        {"payload": "text"},
+        {"read_ns": None},
+    ],
+    ids=str,
+)
+def test_what_is_unusual_is_left_to_the_general_writer(changed: dict[str, Any]) -> None:
+    fields: dict[str, Any] = dict.fromkeys(_TEXTS, "") | {
+        "request_id": bytes(16), "received_at_us": 1, "payload": b""
+    }  # fmt: skip
+    assert write_event(EVENT._prefix, Event(**fields)) is not None
+    assert write_event(EVENT._prefix, Event(**fields | changed)) is None
 
 
 @settings(max_examples=1500, deadline=None)
