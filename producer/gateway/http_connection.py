@@ -11,16 +11,15 @@ import time
 from collections import deque
 from collections.abc import Callable
 from typing import Any, Final, Protocol
-from urllib.parse import unquote_to_bytes
 
 import httptools
 import msgspec
 
 from producer.gateway import answers
-from producer.gateway.answers import Answer, Refusal
+from producer.gateway.answers import Refusal
 from producer.gateway.bodies import Bodies
 from producer.gateway.http_answer import CONTINUE, Dates, encode
-from producer.gateway.http_headers import RequestHeaders
+from producer.gateway.http_exchange import App, Exchange, split_target
 
 #: No provider needs more.
 _MAX_HEAD_BYTES: Final = 128 * 1024
@@ -29,6 +28,11 @@ _MAX_HEADERS: Final = 128
 _MAX_PIPELINED: Final = 32
 #: A declared body up to this size has its memory at once; of a larger one, what has come counts.
 _RESERVED_BYTES: Final = 64 * 1024
+#: A head up to this size is not counted as memory.
+_FREE_HEAD_BYTES: Final = 8 * 1024
+#: So many pieces, and they must hold so much on average: each costs as much as a small body.
+_MANY_PIECES: Final = 8_192
+_FAIR_PIECE_BYTES: Final = 16
 #: After a refusal in the middle of a request: so long is the rest taken and thrown away. To close
 #: at once would reset the connection, and the sender would not see the answer.
 _LINGER_S: Final = 1.0
@@ -42,42 +46,6 @@ class HttpLimits(msgspec.Struct, frozen=True, kw_only=True):
     head_s: float
     body_s: float
     idle_s: float
-
-
-class Exchange:
-    """One request, and the place for its answer."""
-
-    __slots__ = (
-        *("answer", "began_ns", "body", "close", "connection", "headers", "held_bytes"),
-        *("method", "path", "query"),
-    )
-
-    def __init__(self, connection: HttpConnection, began_ns: int) -> None:
-        self.connection = connection
-        self.began_ns = began_ns
-        self.headers = RequestHeaders()
-        self.method = ""
-        self.path = ""
-        self.query = ""
-        self.body = b""
-        self.held_bytes = 0
-        self.close = False
-        self.answer: Answer | None = None
-
-    def done(self, answer: Answer) -> None:
-        """Send the answer, once those to earlier requests are sent."""
-        self.answer = answer
-        self.connection.answered(self)
-
-
-class App(Protocol):
-    """What answers requests. Neither raises; each calls `exchange.done` once, now or later."""
-
-    def begin(self, exchange: Exchange) -> None:
-        """A request is there as a whole."""
-
-    def refuse(self, exchange: Exchange, refusal: Refusal) -> None:
-        """A request is refused before it is there."""
 
 
 class Server(Protocol):
@@ -104,9 +72,9 @@ class HttpConnection(asyncio.Protocol):
     """Used by its event loop and the parser only."""
 
     __slots__ = (
-        *("_parser", "_transport", "_waiting", "_reading", "_url", "_parts", "_size", "_host"),
+        *("_parser", "_transport", "_waiting", "_reading", "_url", "_body", "_pieces", "_host"),
         *("_head_bytes", "_header_count", "_ended", "_eof", "_lost", "_paused", "_server"),
-        "deadline_s",
+        *("_reserved", "deadline_s"),
     )
 
     def __init__(self, server: Server) -> None:
@@ -118,8 +86,10 @@ class HttpConnection(asyncio.Protocol):
         #: The request that is being read.
         self._reading: Exchange | None = None
         self._url = b""
-        self._parts: list[bytes] = []
-        self._size = 0
+        self._body: bytes | bytearray = b""
+        self._pieces = 0
+        #: Of the memory for all bodies, what this body has.
+        self._reserved = 0
         self._host = 0
         self._head_bytes = 0
         self._header_count = 0
@@ -167,6 +137,11 @@ class HttpConnection(asyncio.Protocol):
         self._head_bytes += len(data)
         if self._head_bytes > _MAX_HEAD_BYTES:
             self._refuse(answers.HEAD_TOO_LARGE)
+        elif self._head_bytes > _FREE_HEAD_BYTES:
+            if self._server.bodies.take(len(data)):
+                self._reading.held_bytes += len(data)
+            else:
+                self._refuse(answers.OVERLOADED)
 
     def eof_received(self) -> bool:
         # A sender may close its half and still read: what it has sent is answered.
@@ -187,7 +162,9 @@ class HttpConnection(asyncio.Protocol):
         self._server.closed(self)
 
     def pause_writing(self) -> None:
+        # A sender that does not read its answers.
         self._pause()
+        self.deadline_s = self._server.now_s() + self._server.limits.body_s
 
     def resume_writing(self) -> None:
         self._resume()
@@ -199,8 +176,8 @@ class HttpConnection(asyncio.Protocol):
             raise _Refused
         self._reading = Exchange(self, _now_ns())
         self._url = b""
-        self._parts = []
-        self._size = self._host = self._header_count = 0
+        self._body = b""
+        self._pieces = self._reserved = self._host = self._header_count = 0
         self._head_bytes = 1
         self.deadline_s = self._server.now_s() + self._server.limits.head_s
 
@@ -223,7 +200,7 @@ class HttpConnection(asyncio.Protocol):
         assert exchange is not None
         self._head_bytes = 0
         exchange.method = parser.get_method().decode("ascii")
-        exchange.path, exchange.query = _split(self._url)
+        exchange.path, exchange.query = split_target(self._url)
         version = parser.get_http_version()
         headers = exchange.headers
         length, chunks = headers.get("content-length"), "transfer-encoding" in headers
@@ -241,41 +218,53 @@ class HttpConnection(asyncio.Protocol):
             if not server.bodies.take(declared):
                 self._refuse(answers.OVERLOADED)
                 raise _Refused
-            exchange.held_bytes = declared
+            exchange.held_bytes += declared
+            self._reserved = declared
         self.deadline_s = server.now_s() + server.limits.body_s
         if "expect" in headers and not self._waiting and version == "1.1":
             self._transport.write(CONTINUE)
 
     def on_body(self, part: bytes) -> None:
-        exchange, bodies = self._reading, self._server.bodies
+        exchange, bodies, body = self._reading, self._server.bodies, self._body
         assert exchange is not None
-        self._size += len(part)
-        if self._size > bodies.max_body_bytes:
+        size = len(body) + len(part)
+        if size > bodies.max_body_bytes:
             self._refuse(answers.TOO_LARGE)
             raise _Refused
-        more = self._size - exchange.held_bytes
+        more = size - self._reserved
         if more > 0:
             if not bodies.take(more):
                 self._refuse(answers.OVERLOADED)
                 raise _Refused
             exchange.held_bytes += more
-        self._parts.append(part)
+            self._reserved = size
+        if not body:
+            self._body = part
+            return
+        self._pieces += 1
+        if self._pieces > _MANY_PIECES and size < self._pieces * _FAIR_PIECE_BYTES:
+            self._refuse(answers.BAD_REQUEST)
+            raise _Refused
+        # Never a list of pieces: each of them is an object of 33 bytes and more.
+        if isinstance(body, bytes):
+            self._body = bytearray(body)
+        self._body += part
 
     def on_message_complete(self) -> None:
         exchange = self._reading
         assert exchange is not None
         self._reading = None
         self.deadline_s = 0.0
-        parts = self._parts
-        if parts:
-            exchange.body = parts[0] if len(parts) == 1 else b"".join(parts)
-            self._parts = []
+        body = self._body
+        exchange.body = body if isinstance(body, bytes) else bytes(body)
+        self._body = b""
         exchange.close = not self._parser.should_keep_alive() or self._server.draining
         if exchange.close:
             self._ended = True
         self._waiting.append(exchange)
         if len(self._waiting) >= _MAX_PIPELINED:
             self._pause()
+            self.deadline_s = 0.0
         self._server.app.begin(exchange)
 
     # What the app and the server call.
@@ -323,7 +312,7 @@ class HttpConnection(asyncio.Protocol):
         """Answer what cannot be read any further, and end the connection behind it."""
         exchange = self._reading or Exchange(self, _now_ns())
         self._reading = None
-        self._parts = []
+        self._body = b""
         self.deadline_s = 0.0
         self._ended = True
         if exchange.held_bytes:
@@ -344,7 +333,7 @@ class HttpConnection(asyncio.Protocol):
         exchange = self._reading
         assert exchange is not None
         self._reading = None
-        self._parts = []
+        self._body = b""
         if exchange.held_bytes:
             self._server.bodies.release(exchange.held_bytes)
 
@@ -367,23 +356,13 @@ class HttpConnection(asyncio.Protocol):
             self._transport.pause_reading()
 
     def _resume(self) -> None:
-        if self._paused and not self._lost:
-            self._paused = False
-            self._transport.resume_reading()
-
-
-def _split(url: bytes) -> tuple[str, str]:
-    """Path, decoded, and query, as it is, of a request's target."""
-    if not url.startswith(b"/"):
-        # RFC 9112, 3.2.2: the absolute form is to be understood, too.
-        try:
-            parsed = httptools.parse_url(url)
-        except httptools.HttpParserInvalidURLError:
-            return "", ""
-        path, query = parsed.path or b"", parsed.query or b""
-    else:
-        path, _, query = url.partition(b"?")
-    # An encoded slash is no slash: such a path stays as it is, and leads nowhere.
-    if b"%" in path and b"%2f" not in path.lower():
-        path = unquote_to_bytes(path)
-    return path.decode("utf-8", "replace"), query.decode("latin-1")
+        if not self._paused or self._lost:
+            return
+        self._paused = False
+        self._transport.resume_reading()
+        if not self._ended:
+            limits = self._server.limits
+            wait_s = limits.head_s if self._head_bytes else limits.body_s
+            if self._reading is None:
+                wait_s = limits.idle_s
+            self.deadline_s = 0.0 if self._waiting else self._server.now_s() + wait_s

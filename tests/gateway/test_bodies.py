@@ -168,3 +168,44 @@ def test_one_connection_carries_many_requests(gateway: Gateway) -> None:
             headers = {**github_headers(body), "content-length": str(len(body))}
             connection.send(head("/webhooks/acme-github", headers) + body)
             assert connection.response().status == 200
+
+
+def test_a_body_in_crumbs_is_refused_and_one_in_small_pieces_is_not(gateway: Gateway) -> None:
+    body = sized_body(LIMIT)
+    headers = {**github_headers(body), "transfer-encoding": "chunked"}
+    response = gateway.exchange(head("/webhooks/acme-github", headers) + chunked(body, 64))
+    assert response.status == 200
+    before_bytes = gateway.peak_memory_bytes()
+    # Each piece would be an object of 35 bytes.
+    for _ in range(5):
+        with HttpSocket(gateway.port) as sender:
+            sender.send(head("/webhooks/acme-github", headers) + chunked(body, 2))
+            with contextlib.suppress(Closed):
+                assert sender.response().status == 400
+    assert gateway.peak_memory_bytes() - before_bytes < 4_000_000
+
+
+def test_a_sender_that_reads_no_answers_is_not_read_from_for_ever(gateway: Gateway) -> None:
+    with HttpSocket(gateway.port) as sender:
+        sender._socket.settimeout(5.0)
+        request = head("/livez", {}, "GET") * 200
+        began_s = time.monotonic()
+        with pytest.raises((TimeoutError, ConnectionError)):
+            while time.monotonic() - began_s < 30:
+                sender._socket.sendall(request)
+
+
+def test_many_requests_at_once_are_answered_in_their_order(gateway: Gateway) -> None:
+    body = github_body()
+    requests = b""
+    for number in range(100):
+        if number % 3 == 0:
+            requests += head("/livez", {}, "GET")
+            continue
+        signed = github_headers(body) if number % 3 == 1 else {}
+        headers = {**signed, "content-length": str(len(body))}
+        requests += head("/webhooks/acme-github", headers) + body
+    with HttpSocket(gateway.port) as sender:
+        sender.send(requests)
+        statuses = [sender.response().status for _ in range(100)]
+    assert statuses == [200 if number % 3 < 2 else 401 for number in range(100)]

@@ -1,0 +1,70 @@
+"""One request, the place for its answer, and who answers it."""
+
+from __future__ import annotations
+
+from typing import Protocol
+from urllib.parse import unquote_to_bytes
+
+import httptools
+
+from producer.gateway.answers import Answer, Refusal
+from producer.gateway.http_headers import RequestHeaders
+
+
+class Exchange:
+    """One request, and the place for its answer."""
+
+    __slots__ = (
+        *("answer", "began_ns", "body", "close", "connection", "headers", "held_bytes"),
+        *("method", "path", "query"),
+    )
+
+    def __init__(self, connection: Connection, began_ns: int) -> None:
+        self.connection = connection
+        self.began_ns = began_ns
+        self.headers = RequestHeaders()
+        self.method = ""
+        self.path = ""
+        self.query = ""
+        self.body = b""
+        self.held_bytes = 0
+        self.close = False
+        self.answer: Answer | None = None
+
+    def done(self, answer: Answer) -> None:
+        """Send the answer, once those to earlier requests are sent."""
+        self.answer = answer
+        self.connection.answered(self)
+
+
+class Connection(Protocol):
+    """Where a request came from."""
+
+    def answered(self, exchange: Exchange) -> None: ...
+
+
+class App(Protocol):
+    """What answers requests. Neither raises; each calls `exchange.done` once, now or later."""
+
+    def begin(self, exchange: Exchange) -> None:
+        """A request is there as a whole."""
+
+    def refuse(self, exchange: Exchange, refusal: Refusal) -> None:
+        """A request is refused before it is there."""
+
+
+def split_target(url: bytes) -> tuple[str, str]:
+    """Path, decoded, and query, as it is, of a request's target."""
+    if not url.startswith(b"/"):
+        # RFC 9112, 3.2.2: the absolute form is to be understood, too.
+        try:
+            parsed = httptools.parse_url(url)
+        except httptools.HttpParserInvalidURLError:
+            return "", ""
+        path, query = parsed.path or b"", parsed.query or b""
+    else:
+        path, _, query = url.partition(b"?")
+    # An encoded slash is no slash: such a path stays as it is, and leads nowhere.
+    if b"%" in path and b"%2f" not in path.lower():
+        path = unquote_to_bytes(path)
+    return path.decode("utf-8", "replace"), query.decode("latin-1")
