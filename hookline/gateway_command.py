@@ -16,6 +16,7 @@ from hookline.config_command import config_option
 from hookline.gateway_registry import GatewayRegistry, both
 from hookline.process import Process, set_up
 from hookline.settings import Settings, load
+from producer.gateway import limit_metrics
 from producer.gateway.app import GatewayApp
 from producer.gateway.bodies import Bodies
 from producer.gateway.gateway_metrics import GatewayMetrics
@@ -23,10 +24,10 @@ from producer.gateway.http_connection import HttpLimits
 from producer.gateway.receiver import Receiver
 from producer.gateway.server import GatewayServer
 from producer.gateway.tracing import GatewayTracing
+from producer.publish import spool_metrics
 from producer.publish.publisher import KafkaPublisher
 from producer.publish.spool import Spool
 from producer.publish.spool_file import SpoolFile
-from producer.publish.spool_metrics import measure
 from producer.publish.spooling_sink import SpoolingSink
 
 log = logging.getLogger("hookline.gateway")
@@ -68,10 +69,19 @@ async def serve(settings: Settings, process: Process) -> int:
     )
     if sink is not None:
         sink.start(publisher)
-        measure(sink)
+        spool_metrics.measure(sink)
     way_in: SpoolingSink | KafkaPublisher = sink or publisher
     metrics = GatewayMetrics(publisher)
-    registry = GatewayRegistry(settings, process.resolver, metrics)
+    limits = gateway.limits.limits()
+
+    def forget(connection_id: str) -> None:
+        metrics.forget(connection_id)
+        if limits is not None:
+            limits.forget(connection_id)
+
+    if limits is not None:
+        limit_metrics.measure(limits)
+    registry = GatewayRegistry(settings, process.resolver, forget)
     receiver = Receiver(
         environment=settings.environment,
         connections=registry.table,
@@ -80,6 +90,8 @@ async def serve(settings: Settings, process: Process) -> int:
         quarantine_topic=topics.quarantine,
         tracing=GatewayTracing(process.telemetry.sampling_bound),
         metrics=metrics,
+        limits=limits,
+        max_body_bytes=gateway.max_body_bytes,
     )
     app = GatewayApp(
         receiver=receiver,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from credentials.refresher import RingRefresher
@@ -12,7 +13,6 @@ from producer.connections.registry import ConnectionRegistry, RegistryPlan
 from producer.connections.registry_metrics import measure
 from producer.connections.snapshot import Snapshot
 from producer.gateway.connections import ConnectionTable
-from producer.gateway.gateway_metrics import GatewayMetrics
 
 Check = tuple[bool, str]
 
@@ -20,7 +20,10 @@ Check = tuple[bool, str]
 class GatewayRegistry:
     """The table that the receive path reads, and what keeps it."""
 
-    def __init__(self, settings: Settings, resolver: Resolver, metrics: GatewayMetrics) -> None:
+    def __init__(
+        self, settings: Settings, resolver: Resolver, forget: Callable[[str], None]
+    ) -> None:
+        """`forget` is told of a connection that was removed."""
         self.table = ConnectionTable(settings.environment, complete=False)
         self._registry = ConnectionRegistry(
             RegistryPlan(
@@ -32,7 +35,7 @@ class GatewayRegistry:
             ),
             self.table,
             resolver.resolve,
-            metrics.forget,
+            forget,
         )
         self._refresher = RingRefresher(
             resolve=resolver.resolve,

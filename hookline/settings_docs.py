@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, get_args
+from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
@@ -35,7 +35,8 @@ def _section(prefix: str, model: type[BaseModel]) -> list[str]:
         path = f"{prefix}{name}"
         below = _model_of(field.annotation)
         if below is not None:
-            repeated = "[]" if getattr(field.annotation, "__origin__", None) is list else ""
+            origin = get_origin(field.annotation)
+            repeated = "[]" if origin is list else ".{id}" if origin is dict else ""
             inner.append((path + repeated, below))
             continue
         default = "required" if field.default is PydanticUndefined else f"`{field.default!s}`"

@@ -14,6 +14,7 @@ from credentials.reference import parse_reference
 from credentials.resolver import Resolver
 from hookline.credential_settings import CredentialSettings
 from hookline.handler_settings import ForwardSettings, UpsertSettings
+from hookline.limit_settings import LimitSettings
 from producer.providers.registry import PROVIDERS
 from schemas.connection import Connection, ConnectionState, SecretReference
 from schemas.errors import SecretError
@@ -179,6 +180,7 @@ class GatewaySettings(_Model):
         le=2_592_000_000,
         description="Older than this it is not used: revocations since then are not known.",
     )
+    limits: LimitSettings = LimitSettings()
 
 
 class PublishSettings(_Model):

@@ -17,6 +17,7 @@ QUARANTINED: Final = "hookline_quarantined"  # {connection, reason}
 PUBLISH_IN_FLIGHT: Final = "hookline_publish_in_flight"
 PUBLISH_IN_FLIGHT_BYTES: Final = "hookline_publish_in_flight_bytes"
 PUBLISH_FAILED: Final = "hookline_publish_failed"  # {reason}
+CONNECTION_IN_FLIGHT_EVENTS: Final = "hookline_connection_in_flight_events"  # {connection}
 CONNECTIONS: Final = "hookline_connections"  # {state}
 CONNECTIONS_LAG_RECORDS: Final = "hookline_connections_lag_records"
 CONNECTIONS_AGE_SECONDS: Final = "hookline_connections_age_seconds"

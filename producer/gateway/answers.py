@@ -59,6 +59,9 @@ OVERLOADED: Final = Refusal(503, "overloaded", "Too much is in flight; send agai
 UNAVAILABLE: Final = Refusal(
     503, "unavailable", "The event could not be kept safe now; send again.", (_RETRY,)
 )
+TOO_MANY: Final = Refusal(
+    429, "too_many", "Too much of this connection is in flight; send again.", (_RETRY,)
+)
 NOT_SERVED: Final = Refusal(
     503, "not_served", "This connection cannot be served now; send again.", (_RETRY,)
 )
@@ -93,6 +96,16 @@ UNAUTHORIZED: Final[Mapping[SignatureRefusal, Refusal]] = MappingProxyType(
         ),
     }
 )
+
+
+def rate_limited(retry_after_s: int) -> Refusal:
+    """The refusal of what is over a connection's rate."""
+    return Refusal(
+        429,
+        "rate_limited",
+        "This connection sends more than it may; send again later.",
+        (("retry-after", str(retry_after_s)),),
+    )
 
 
 def accepted(request_id: str, server_timing: str, reply: Reply | None = None) -> Answer:

@@ -10,7 +10,8 @@ from typing import Any, Final
 from producer.gateway import answers
 from producer.gateway.answers import Answer, Refusal
 from producer.gateway.http_exchange import Exchange
-from producer.gateway.receiver import Receiver, Taken
+from producer.gateway.receiver import Receiver
+from producer.gateway.taken import Taken
 
 _WEBHOOKS: Final = "/webhooks/"
 Check = Callable[[], tuple[bool, str]]
@@ -59,7 +60,12 @@ class GatewayApp:
             exchange.done(answer)
             return
         taken = self._receiver.receive(
-            connection_id, exchange.headers, exchange.body, exchange.began_ns, exchange.query
+            connection_id,
+            exchange.headers,
+            exchange.body,
+            exchange.began_ns,
+            exchange.query,
+            exchange,
         )
         if isinstance(taken, Answer):
             exchange.done(taken)

@@ -102,6 +102,11 @@ class HttpConnection(asyncio.Protocol):
         self.deadline_s = 0.0
 
     @property
+    def bodies(self) -> Bodies:
+        """The memory that it takes part in."""
+        return self._server.bodies
+
+    @property
     def idle(self) -> bool:
         """Whether no request is read or waits for its answer."""
         return self._reading is None and not self._waiting

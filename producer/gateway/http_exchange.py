@@ -8,6 +8,7 @@ from urllib.parse import unquote_to_bytes
 import httptools
 
 from producer.gateway.answers import Answer, Refusal
+from producer.gateway.bodies import Bodies
 from producer.gateway.http_headers import RequestHeaders
 
 
@@ -31,6 +32,13 @@ class Exchange:
         self.close = False
         self.answer: Answer | None = None
 
+    def hold(self, more_bytes: int) -> bool:
+        """Count so much more memory in until it is answered; False if there is no room."""
+        if not self.connection.bodies.take(more_bytes):
+            return False
+        self.held_bytes += more_bytes
+        return True
+
     def done(self, answer: Answer) -> None:
         """Send the answer, once those to earlier requests are sent."""
         self.answer = answer
@@ -40,6 +48,8 @@ class Exchange:
 class Connection(Protocol):
     """Where a request came from."""
 
+    @property
+    def bodies(self) -> Bodies: ...
     def answered(self, exchange: Exchange) -> None: ...
 
 

@@ -5,22 +5,24 @@ Knows nothing of the HTTP server. Nothing that a sender can put into a request m
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import time
 import traceback
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 from producer.gateway import accounts, answers
 from producer.gateway.answers import Answer, Refusal
 from producer.gateway.connections import ConnectionTable, Entry
+from producer.gateway.content_encoding import inflated
 from producer.gateway.envelopes import Arrival, dead_letter, envelope, kept
 from producer.gateway.gateway_metrics import GatewayMetrics
-from producer.gateway.outbox import EventSink, Outbox, Position, Record
+from producer.gateway.limits import ConnectionLimits
+from producer.gateway.outbox import EventSink, Outbox, Record
 from producer.gateway.refusal_log import RefusalLog
 from producer.gateway.request_ids import RequestIds
+from producer.gateway.taken import Taken, TakenEvent, TakenParts
 from producer.gateway.tracing import GatewayTracing, RequestTrace
 from producer.providers.provider import (
     Batch,
@@ -40,12 +42,11 @@ log = logging.getLogger("hookline.gateway")
 _now_ns = time.perf_counter_ns
 
 
-class Taken(Protocol):
-    """A webhook on its way: when `future` is done, `answer` gives the answer."""
+class Memory(Protocol):
+    """What all bodies share."""
 
-    @property
-    def future(self) -> asyncio.Future[Any]: ...
-    def answer(self) -> Answer: ...
+    def hold(self, more_bytes: int) -> bool:
+        """Count so much in until the request is answered; False if there is no room."""
 
 
 class Receiver:
@@ -61,14 +62,19 @@ class Receiver:
         quarantine_topic: str,
         tracing: GatewayTracing,
         metrics: GatewayMetrics,
+        limits: ConnectionLimits | None = None,
+        max_body_bytes: int = 1_048_576,
         clock_s: Callable[[], float] = time.time,
     ) -> None:
+        """`max_body_bytes` bounds what a compressed body may become."""
         self._environment = environment
         self._connections = connections
         self._events = events_topic
         self._quarantine = quarantine_topic
         self._tracing = tracing
         self._metrics = metrics
+        self._limits = limits
+        self._max_body_bytes = max_body_bytes
         self._clock_s = clock_s
         self._ids = RequestIds()
         self._outbox = Outbox(sink, self._ids)
@@ -109,9 +115,18 @@ class Receiver:
         )
 
     def receive(
-        self, connection_id: str, headers: Headers, body: bytes, began_ns: int, query: str = ""
+        self,
+        connection_id: str,
+        headers: Headers,
+        body: bytes,
+        began_ns: int,
+        query: str = "",
+        memory: Memory | None = None,
     ) -> Answer | Taken:
-        """The answer to a webhook, or what will be it. `began_ns`: perf_counter_ns at its start."""
+        """The answer to a webhook, or what will be it. `began_ns`: perf_counter_ns at its start.
+
+        `memory` has the body's bytes already; what it becomes, if compressed, is asked of it.
+        """
         read_ns = _now_ns()
         request_id = self._ids.make()
         entry = self._connections.find(connection_id)
@@ -134,7 +149,24 @@ class Receiver:
             return self._refuse_unproven(verdict, request_id, connection_id, began_ns, trace)
         self._metrics.verified(connection_id, verdict.secret_name)
         verified_ns = _now_ns()
-        identity = provider.identify(request)
+        usage = None
+        if self._limits is not None:
+            # Not before it is believed: a forger would use up what the connection may.
+            usage = self._limits.usage(connection_id)
+            over = usage.over(verified_ns)
+            if over is not None:
+                return self._refuse(over, over.code, request_id, connection_id, began_ns, trace)
+        plain: bytes | Unreadable = body
+        if headers.get("content-encoding"):
+            plain = inflated(headers, body, self._max_body_bytes)
+            if type(plain) is bytes and plain is not body:
+                if memory is not None and not memory.hold(len(plain)):
+                    return self._not_safe(
+                        Overloaded("bodies"), request_id, connection_id, began_ns, trace
+                    )
+                body = plain
+                request = Request(headers, body, query, request_id)
+        identity = plain if type(plain) is Unreadable else provider.identify(request)
         identified_ns = _now_ns()
         arrival = Arrival(
             entry,
@@ -154,7 +186,7 @@ class Receiver:
                 if type(identity) is Batch
                 else (Part(identity, body, kept(headers, "content-type") or ""),)
             )
-            return _TakenParts(self._receive_parts(arrival, parts, marks, trace))
+            return TakenParts(self._receive_parts(arrival, parts, marks, trace), parts, usage)
         connection = entry.connection
         record = Record(
             self._events,
@@ -172,11 +204,11 @@ class Receiver:
             future = self._outbox.publish(record, text_id, trace)
         except PublishError as error:
             return self._not_safe(error, request_id, connection_id, began_ns, trace)
-        return _TakenEvent(
-            self, future, arrival, identity, record, text_id, (*marks, encoded_ns), trace
+        return TakenEvent(
+            self, future, arrival, identity, record, text_id, (*marks, encoded_ns), trace, usage
         )
 
-    def safe(self, taken: _TakenEvent) -> Answer:
+    def safe(self, taken: TakenEvent) -> Answer:
         """The answer to a request of one event, once Kafka has spoken."""
         arrival, marks, trace = taken.arrival, taken.marks, taken.trace
         entry = arrival.entry
@@ -320,48 +352,3 @@ class Receiver:
         if trace is not None:
             trace.end(refusal.status, {"hookline.connection": connection_id, "error.type": reason})
         return refusal.answer(text_id)
-
-
-class _TakenEvent:
-    """A request of one event, nearly all of them: no task, and no coroutine."""
-
-    __slots__ = (
-        *("arrival", "future", "identity", "marks", "record", "text_id", "trace"),
-        "_receiver",
-    )
-
-    def __init__(
-        self,
-        receiver: Receiver,
-        future: asyncio.Future[Position],
-        arrival: Arrival,
-        identity: Identity,
-        record: Record,
-        text_id: str,
-        marks: tuple[int, ...],
-        trace: RequestTrace | None,
-    ) -> None:
-        self._receiver = receiver
-        self.future = future
-        self.arrival = arrival
-        self.identity = identity
-        self.record = record
-        self.text_id = text_id
-        self.marks = marks
-        self.trace = trace
-
-    def answer(self) -> Answer:
-        return self._receiver.safe(self)
-
-
-class _TakenParts:
-    """A request of several events, or of one that cannot be read."""
-
-    __slots__ = ("future",)
-
-    def __init__(self, receiving: Coroutine[Any, Any, Answer]) -> None:
-        self.future: asyncio.Future[Any] = asyncio.ensure_future(receiving)
-
-    def answer(self) -> Answer:
-        answer: Answer = self.future.result()
-        return answer

@@ -28,6 +28,12 @@ class Reason(StrEnum):
     ID_TOO_LONG = "id_too_long"
     ID_MALFORMED = "id_malformed"
     BATCH_TOO_LARGE = "batch_too_large"
+    # Of a compressed body, before any provider sees it.
+    ENCODING_UNKNOWN = "encoding_unknown"
+    ENCODING_BROKEN = "encoding_broken"
+    ENCODING_TRUNCATED = "encoding_truncated"
+    ENCODING_TRAILING = "encoding_trailing"
+    INFLATED_TOO_LARGE = "inflated_too_large"
 
 
 def unreadable(reason: Reason, detail: str) -> Unreadable:

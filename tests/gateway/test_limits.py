@@ -1,0 +1,171 @@
+"""The numbers that say whether a connection may send more: a bucket, and what is in flight."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hookline.limit_settings import LimitSettings
+from producer.gateway import answers
+from producer.gateway.limits import ConnectionLimits, Limits, Usage
+
+SECOND_NS = 1_000_000_000
+RATES = st.sampled_from([0.01, 0.5, 1.0, 3.0, 8.0, 1000.0, 30_000.0, 1_000_000.0])
+STEPS_NS = st.lists(
+    st.one_of(st.integers(0, 3 * SECOND_NS), st.integers(0, 1000), st.just(0)), max_size=200
+)
+
+
+def retry_after_s(usage: Usage, now_ns: int) -> int:
+    """0 if it may send; takes the token."""
+    refusal = usage.over(now_ns)
+    if refusal is None:
+        return 0
+    assert (refusal.status, refusal.code) == (429, "rate_limited")
+    return int(dict(refusal.headers)["retry-after"])
+
+
+@given(RATES, st.integers(1, 50), STEPS_NS, st.integers(0, 10**18))
+def test_it_takes_just_what_a_bucket_of_tokens_would(
+    rate_per_s: float, burst: int, steps_ns: list[int], now_ns: int
+) -> None:
+    usage = Usage(Limits(rate_per_s=rate_per_s, burst=burst))
+    interval_ns = round(SECOND_NS / rate_per_s)
+    tokens, then_ns = Fraction(burst), now_ns
+    for step_ns in steps_ns:
+        now_ns += step_ns
+        tokens = min(Fraction(burst), tokens + Fraction(now_ns - then_ns, interval_ns))
+        then_ns = now_ns
+        taken = retry_after_s(usage, now_ns) == 0
+        assert taken == (tokens >= 1)
+        tokens -= taken
+
+
+@given(RATES, st.integers(1, 20), st.integers(0, 40), st.integers(0, 2 * SECOND_NS))
+def test_who_waits_as_told_is_taken_and_the_wait_is_no_second_too_long(
+    rate_per_s: float, burst: int, refused: int, later_ns: int
+) -> None:
+    usage = Usage(Limits(rate_per_s=rate_per_s, burst=burst))
+    for _ in range(burst):
+        assert retry_after_s(usage, 0) == 0
+    for _ in range(refused):
+        # Being refused costs nothing.
+        retry_after_s(usage, 0)
+    wait_s = retry_after_s(usage, later_ns)
+    if wait_s:
+        assert wait_s >= 1
+        if wait_s > 1:
+            assert retry_after_s(usage, later_ns + (wait_s - 1) * SECOND_NS) == 1
+        assert retry_after_s(usage, later_ns + wait_s * SECOND_NS) == 0
+
+
+def test_without_a_burst_a_second_is_the_burst() -> None:
+    usage = Usage(Limits(rate_per_s=8))
+    assert [retry_after_s(usage, 0) for _ in range(10)] == [0] * 8 + [1] * 2
+    slow = Usage(Limits(rate_per_s=0.01))
+    assert [retry_after_s(slow, 0) for _ in range(2)] == [0, 100]
+
+
+@pytest.mark.parametrize(
+    ("limits", "events", "size_bytes"),
+    [(Limits(max_in_flight_events=3), 3, 0), (Limits(max_in_flight_bytes=3), 0, 3)],
+    ids=["events", "bytes"],
+)
+def test_what_is_in_flight_bounds_it_until_it_is_safe(
+    limits: Limits, events: int, size_bytes: int
+) -> None:
+    usage = Usage(limits)
+    usage.events, usage.size_bytes = max(0, events - 1), max(0, size_bytes - 1)
+    assert usage.over(0) is None
+    usage.events, usage.size_bytes = events, size_bytes
+    assert usage.over(0) is answers.TOO_MANY
+    usage.events = usage.size_bytes = 0
+    assert usage.over(0) is None
+
+
+def test_too_much_in_flight_takes_no_token() -> None:
+    usage = Usage(Limits(rate_per_s=1, burst=1, max_in_flight_events=1))
+    usage.events = 1
+    assert usage.over(0) is answers.TOO_MANY
+    usage.events = 0
+    assert usage.over(0) is None
+
+
+def test_without_limits_nothing_is_over() -> None:
+    usage = Usage(Limits())
+    usage.events = usage.size_bytes = 10**12
+    assert all(usage.over(0) is None for _ in range(10_000))
+
+
+def test_each_connection_has_its_own_numbers_and_those_that_are_gone_have_none() -> None:
+    limits = ConnectionLimits(Limits(rate_per_s=1, burst=1), {"b": Limits(rate_per_s=1, burst=2)})
+    assert [limits.usage("a").over(0) is None for _ in range(3)] == [True, False, False]
+    assert [limits.usage("b").over(0) is None for _ in range(3)] == [True, True, False]
+    old = limits.usage("a")
+    old.events = 2
+    limits.usage("b").events = 0
+    assert limits.in_flight() == {"a": 2}
+    limits.forget("a")
+    limits.forget("never there")
+    assert len(limits) == 1
+    assert limits.in_flight() == {}
+    # What it had in flight ends on its own numbers, not on those of its successor.
+    old.events -= 2
+    assert limits.usage("a") is not old
+    assert limits.usage("a").events == 0
+
+
+def test_an_override_says_only_what_is_other() -> None:
+    settings = LimitSettings.model_validate(
+        {
+            "rate_per_s": 100,
+            "burst": 300,
+            "overrides": {
+                "more": {"rate_per_s": 500},
+                "free": {"rate_per_s": None, "max_in_flight_events": None},
+                "bursts": {"burst": 7},
+            },
+        }
+    )
+    made = settings.limits()
+    assert made is not None
+    common = Limits(
+        rate_per_s=100, burst=300, max_in_flight_events=10_000, max_in_flight_bytes=33_554_432
+    )
+    assert made.limits_of("another") == common
+    # The burst was meant for the other rate.
+    assert made.limits_of("more") == Limits(
+        rate_per_s=500, max_in_flight_events=10_000, max_in_flight_bytes=33_554_432
+    )
+    assert made.limits_of("free") == Limits(max_in_flight_bytes=33_554_432)
+    assert made.limits_of("bursts").burst == 7
+
+
+def test_all_limits_off_is_no_limits_at_all() -> None:
+    off = {"max_in_flight_events": None, "max_in_flight_bytes": None}
+    assert LimitSettings.model_validate(off).limits() is None
+    one = {**off, "overrides": {"a": {"rate_per_s": 1}}}
+    assert LimitSettings.model_validate(one).limits() is not None
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"burst": 5},
+        {"overrides": {"a": {"burst": 5}}},
+        {"rate_per_s": 1, "overrides": {"a": {"rate_per_s": None, "burst": 5}}},
+        {"rate_per_s": 0},
+        {"rate_per_s": 0.001},
+        {"rate_per_s": float("nan")},
+        {"rate_per_s": float("inf")},
+        {"overrides": {"A/b": {}}},
+        {"max_in_flight_events": 0},
+    ],
+    ids=str,
+)
+def test_limits_that_make_no_sense_are_refused(wrong: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match=r"burst|rate_per_s|overrides|max_in_flight"):
+        LimitSettings.model_validate(wrong)
