@@ -38,6 +38,7 @@ _SECRET_PLACES: Final = frozenset(
         *SECRET_PROPERTIES,
     }
 )
+_STRUCTURES: Final = frozenset({"model_type", "dict_type", "list_type"})
 
 Location = tuple[str | int, ...]
 
@@ -145,6 +146,12 @@ def _explain(
     if kind == "extra_forbidden":
         known = _fields_at(model, error["loc"][:-1])
         near = difflib.get_close_matches(str(error["loc"][-1]), known, 1, 0.6)
+        if not near and _SECRET_PLACES & set(map(str, location[:-1])):
+            where = f"{_where(location, source, places)}: {dotted(location[:-1])}"
+            return (
+                f"{where} has a setting (not shown, it may be a secret) that is none; there are "
+                + (", ".join(known))
+            )
         hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
         return f"{where} is no setting; {hint}"
     if kind == "missing":
@@ -154,9 +161,10 @@ def _explain(
         message = _PATTERNS.get(str(error.get("ctx", {}).get("pattern")), message)
     if kind == "model_type" or kind == "dict_type":
         message = "must be a mapping, such as `name: value` lines below it"
-    given = _given(source.value, location)
-    if given is not None and not _SECRET_PLACES & set(map(str, location)):
-        message += f"; it is {given!r}"
+    # Where a list or a mapping belongs, what stands there is meant for something inside it.
+    if kind not in _STRUCTURES and not _SECRET_PLACES & set(map(str, location)):
+        given = _given(source.value, location)
+        message += "" if given is None else f"; it is {given!r}"
     return f"{where}: {message}"
 
 

@@ -34,6 +34,8 @@ SECRET_PROPERTIES: Final = frozenset(
         "ssl.keystore.password",
         "ssl.key.pem",
         "sasl.oauthbearer.client.secret",
+        "sasl.oauthbearer.assertion.private.key.passphrase",
+        "sasl.oauthbearer.assertion.private.key.pem",
         "sasl.username",
     }
 )

@@ -5,6 +5,7 @@ Builds plain values from PyYAML's nodes itself: no tags, no merge keys, no objec
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,6 +16,11 @@ from schemas.errors import ConfigurationError
 _MAX_BYTES: Final = 1024 * 1024
 _MAX_NODES: Final = 100_000
 _MAX_DEPTH: Final = 50
+_QUOTED: Final = re.compile(r"'([^']*)'")
+#: What PyYAML quotes that is no text of the file's, or a character of it.
+_HARMLESS: Final = re.compile(r".?|\\t|<[a-z ]+>", re.DOTALL)
+#: `a: b` and further in below it `c:d` are one text to YAML, as a colon needs a space.
+_SWALLOWED: Final = re.compile(r"(?<![\s,])\s+[A-Za-z_][\w.-]*:(?!//)")
 
 Path_ = tuple[str | int, ...]
 
@@ -69,9 +75,15 @@ def parse_source(text: str, name: str) -> Source:
             mark = getattr(error, "context_mark", None) or mark
         at = f":{mark.line + 1}" if mark is not None else ""
         column = f" (column {mark.column + 1})" if mark is not None else ""
-        problem = getattr(error, "problem", None) or "it cannot be read"
-        if "'\\t'" in str(problem):
+        problem = str(getattr(error, "problem", None) or "it cannot be read")
+        # It may quote an alias or a tag, which is how a password with * or ! in front is read.
+        problem = _QUOTED.sub(
+            lambda quoted: quoted[0] if _HARMLESS.fullmatch(quoted[1]) else "(not shown)", problem
+        )
+        if "'\\t'" in problem:
             problem = "a tab; YAML is indented with spaces"
+        if "(not shown)" in problem:
+            problem += "; a text with *, & or ! in front is written in quotes"
         raise ConfigurationError(f"{name}{at}: is not YAML: {problem}{column}") from None
     except RecursionError:
         raise ConfigurationError(f"{name}: is nested too deep") from None
@@ -116,6 +128,14 @@ def _build(node: yaml.Node, path: Path_, source: Source) -> Any:
         return found
     if isinstance(node, yaml.SequenceNode):
         return [_build(child, (*path, n), source) for n, child in enumerate(node.value)]
+    plain = isinstance(node, yaml.ScalarNode) and node.style is None
+    if plain and (swallowed := _SWALLOWED.search(node.value)):
+        # Not shown: what follows may be a secret. Dropped, so that no other error shows it.
+        source.problems.append(
+            f"{source.where(path)}: {dotted(path)} holds a second setting: write that in a line of "
+            "its own, no further in than this one, with a space after its colon"
+        )
+        node.value = node.value[: swallowed.start()]
     try:
         return yaml.SafeLoader("").construct_object(node)
     except (yaml.YAMLError, ValueError, OverflowError):

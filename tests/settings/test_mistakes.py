@@ -76,6 +76,8 @@ MISTAKES = [
     ("group: orders", "store: orders.db", 13, ["sqlite:///state/orders.db"]),
     ("group: orders", "retry: {budget_ms: -1}", 13, ["retry.budget_ms"]),
     ("group: orders", "\tgroup: orders", 13, ["tab"]),
+    ("group: orders", "group: orders\n    max_batch_events:5", 13, ["a second setting", "space"]),
+    ("group: orders", "group: *orders", 13, ["undefined alias (not shown)", "in quotes"]),
     ("group: orders", "group: 'orders", 13, ["is not YAML"]),
     ("connections:", "connections: &a [*a]\nx:", 3, [""]),
     ("group: orders", "store: postgresql://u@h/d?password=x", 13, ["consumer.store_password"]),
