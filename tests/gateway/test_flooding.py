@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
+from producer.connections.clients import TopicAccess
+from producer.connections.editor import Editor
 from tests.gateway.http_socket import HttpSocket, Response, exchange, get, head
 from tests.gateway.running import Gateway, github_body, signed_headers, vendor_request
 from tests.gateway.test_handshakes import slack
@@ -21,7 +23,7 @@ WEBHOOKS = "hookline_webhooks_total"
 
 @pytest.fixture(scope="module")
 def gateway(cluster: MockCluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
-    """Events are safe only after half a second, so that what is in flight can be seen."""
+    """Events are safe only after half a second, and 20 of them are all that there is room for."""
     limits = {
         "rate_per_s": 0.5,
         "burst": 4,
@@ -30,11 +32,13 @@ def gateway(cluster: MockCluster, tmp_path_factory: pytest.TempPathFactory) -> I
             "acme-standard": {"rate_per_s": None},
             "acme-microsoft_graph": {"rate_per_s": None, "max_in_flight_events": 2},
             "acme-shopify": {"rate_per_s": None, "max_in_flight_bytes": 1},
+            "acme-gitlab": {"rate_per_s": 0.01, "burst": 1},
             "acme-slack": {"rate_per_s": 0.01, "burst": 1},
             "acme-base64": {"rate_per_s": 0.01, "burst": 2},
         },
     }
-    settings = {"gateway": {"limits": limits}, "publish": {"linger_ms": 500}}
+    publish = {"linger_ms": 500, "max_in_flight_events": 20}
+    settings = {"gateway": {"limits": limits}, "publish": publish}
     with Gateway(cluster.bootstrap_servers, tmp_path_factory.mktemp("flood"), settings) as running:
         yield running
         assert "Traceback" not in running.log()
@@ -150,3 +154,26 @@ def test_a_flood_of_forgeries_uses_up_nothing(gateway: Gateway) -> None:
 def test_a_handshake_is_no_event_and_not_counted(gateway: Gateway) -> None:
     for _ in range(5):
         assert exchange(gateway.port, slack("3eZbrw1aBm2rZgRN")).status == 200
+
+
+def test_a_connection_that_is_removed_leaves_no_numbers_behind(gateway: Gateway) -> None:
+    name, event = "acme-gitlab", vendor_request("gitlab", body_of("gitlab"))[1]
+    assert [exchange(gateway.port, event).status for _ in range(2)] == [200, 429]
+    access = TopicAccess(gateway.bootstrap_servers, gateway.connections_topic)
+    with Editor(access, "test", "a test") as editor:
+        record = editor.ledger.record(name)
+        assert record is not None
+        editor.remove(name)
+        until(lambda: exchange(gateway.port, event).status == 404)
+        editor.put(name, lambda _: record.connection)
+        until(lambda: exchange(gateway.port, event).status in (200, 429))
+    # Before, it would have had to wait for another 100 s.
+    assert gateway.metric(WEBHOOKS, connection=name, outcome="accepted") == 1
+    assert gateway.metric(WEBHOOKS, connection=name, outcome="rate_limited") == 0
+
+
+def until(condition: Callable[[], bool]) -> None:
+    deadline_s = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline_s
+        time.sleep(0.05)

@@ -2,15 +2,30 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+from collections.abc import Callable
 from fractions import Fraction
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from credentials.key_ring import Key, KeyRing
 from hookline.limit_settings import LimitSettings
 from producer.gateway import answers
+from producer.gateway.answers import Answer
+from producer.gateway.connections import ConnectionTable, Entry
+from producer.gateway.gateway_metrics import GatewayMetrics
 from producer.gateway.limits import ConnectionLimits, Limits, Usage
+from producer.gateway.receiver import Receiver
+from producer.gateway.taken import Taken
+from producer.gateway.tracing import GatewayTracing
+from producer.providers.registry import build
+from schemas.connection import Connection, SecretReference
+from schemas.errors import PublishError
+from tests.gateway.test_vendors import Position, Sink, body_of
+from tests.providers.http_request import RepeatableHeaders
 
 SECOND_NS = 1_000_000_000
 RATES = st.sampled_from([0.01, 0.5, 1.0, 3.0, 8.0, 1000.0, 30_000.0, 1_000_000.0])
@@ -169,3 +184,93 @@ def test_all_limits_off_is_no_limits_at_all() -> None:
 def test_limits_that_make_no_sense_are_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(ValueError, match=r"burst|rate_per_s|overrides|max_in_flight"):
         LimitSettings.model_validate(wrong)
+
+
+# The receiver, with acknowledgements that come as the test says.
+
+
+EVENTS = {
+    ("microsoft_graph", "three_notifications.json"): 3,
+    ("microsoft_graph", "message.created.json"): 1,
+    ("shopify", "orders.create.json"): 1,
+}
+
+
+def sending(
+    sink: Sink, limits: ConnectionLimits, provider_name: str, payload: str
+) -> Callable[[], Answer | Taken]:
+    """A receiver that gets the same request again and again."""
+    reference = SecretReference(name="2026-11", ref="env:X")
+    provider = build(provider_name, {})
+    key = provider.load_key("s")
+    ring = KeyRing([(reference, Key("2026-11", key))])
+    connection = Connection(
+        id="c", tenant="t", provider=provider_name, environment="test", secrets=(reference,)
+    )
+    receiver = Receiver(
+        environment="test",
+        connections=ConnectionTable("test", [Entry(connection, provider, ring)]),
+        sink=sink,
+        events_topic="events",
+        quarantine_topic="quarantine",
+        tracing=GatewayTracing(0),
+        metrics=GatewayMetrics(sink),
+        limits=limits,
+    )
+    sent = provider.outgoing(
+        body_of(provider_name, payload), key, event_id="e", event_type="orders/create", now_s=0
+    )
+    headers = RepeatableHeaders(sent.headers.items())
+    return lambda: receiver.receive("c", headers, sent.body, 0)
+
+
+@pytest.mark.parametrize("request_of", EVENTS, ids=str)
+@pytest.mark.parametrize("error", [None, PublishError("lost"), ZeroDivisionError()], ids=str)
+def test_whatever_becomes_of_an_event_it_is_in_flight_no_more(
+    request_of: tuple[str, str], error: Exception | None
+) -> None:
+    async def run() -> None:
+        events = EVENTS[request_of]
+        sink, limits = Sink(), ConnectionLimits(Limits(max_in_flight_events=events))
+        usage = limits.usage("c")
+        send = sending(sink, limits, *request_of)
+        taken = send()
+        assert not isinstance(taken, Answer)
+        assert usage.events == events
+        assert usage.size_bytes > 0
+        refused = send()
+        assert isinstance(refused, Answer)
+        assert refused.status == 429
+        assert usage.events == events
+        await asyncio.sleep(0)
+        for future in sink.futures:
+            if error is None:
+                future.set_result(Position())
+            else:
+                future.set_exception(error)
+        with contextlib.suppress(ZeroDivisionError):
+            assert (await answer_of(taken)).status == (200 if error is None else 503)
+        assert (usage.events, usage.size_bytes) == (0, 0)
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("request_of", EVENTS, ids=str)
+def test_an_event_that_the_publisher_has_no_room_for_is_in_flight_no_more(
+    request_of: tuple[str, str],
+) -> None:
+    async def run() -> None:
+        limits = ConnectionLimits(Limits(max_in_flight_events=1))
+        send = sending(Sink(full_at=0), limits, *request_of)
+        for _ in range(3):
+            assert (await answer_of(send())).status == 503
+        assert (limits.usage("c").events, limits.usage("c").size_bytes) == (0, 0)
+
+    asyncio.run(run())
+
+
+async def answer_of(taken: Answer | Taken) -> Answer:
+    if isinstance(taken, Answer):
+        return taken
+    await asyncio.wait([taken.future])
+    return taken.answer()
