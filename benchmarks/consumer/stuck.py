@@ -126,6 +126,8 @@ def _latencies(effects: Path, expected: int, process: Process) -> list[tuple[int
     """(produced, time to the effect) of each event, in µs."""
     size = NOTE.size
     deadline = time.monotonic() + 30
+    if not effects.exists():
+        raise NotBelievable(f"the consumer has applied nothing\n{process.tail()}")
     while effects.stat().st_size < expected * size and time.monotonic() < deadline:
         if not process.running:
             break

@@ -365,3 +365,23 @@ def test_events_that_the_log_has_lost_before_they_were_handled_are_told(
     rig.offset = 500
     rig.log(event("f"))
     assert "gone from the log" in caplog.text
+
+
+def test_a_handler_that_rolls_back_the_whole_transaction_is_disposed_of_alone(
+    tmp_path: Path,
+) -> None:
+    handlers = Handlers()
+
+    @handlers.on("*")
+    def apply(event: Event, tx: Any) -> None:
+        text = "INSERT OR ROLLBACK INTO effects VALUES (?)"
+        tx.execute(text, ("e0" if event.event_id == "bad" else event.event_id,))
+
+    rig = Rig(handlers, tmp_path, schema="CREATE TABLE effects (id TEXT UNIQUE)")
+    rig.log(event("e0", "0"))
+    rig.settle()
+    rig.log(event("a", "1"), event("bad", "2"), event("b", "3"))
+    for _ in range(30):
+        rig.later(30)
+    assert sorted(rig.effects()) == ["a", "b", "e0"]
+    assert rig.parked() + len(rig.letters()) == 1
