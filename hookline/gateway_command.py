@@ -14,8 +14,12 @@ import click
 
 from hookline.config_command import config_option
 from hookline.gateway_registry import GatewayRegistry, both
+from hookline.gateway_worker import Worker
+from hookline.logs import configure_logs
 from hookline.process import Process, set_up
+from hookline.redaction import Redactor
 from hookline.settings import Settings, load
+from hookline.spool_files import warn_of_leftovers
 from producer.gateway import limit_metrics
 from producer.gateway.app import GatewayApp
 from producer.gateway.bodies import Bodies
@@ -29,27 +33,73 @@ from producer.publish.publisher import KafkaPublisher
 from producer.publish.spool import Spool
 from producer.publish.spool_file import SpoolFile
 from producer.publish.spooling_sink import SpoolingSink
+from schemas.errors import ConfigurationError, HooklineError
 
 log = logging.getLogger("hookline.gateway")
 
 
 @click.command("gateway")
 @config_option
-def command(config: Path | None) -> None:
+@click.option(
+    "--workers", type=click.IntRange(1, 64), help="Processes that share the port; gateway.workers."
+)
+@click.option("--worker", "number", type=click.IntRange(1), hidden=True)
+@click.option("--line", "descriptor", type=click.IntRange(0), hidden=True)
+def command(
+    config: Path | None, workers: int | None, number: int | None, descriptor: int | None
+) -> None:
     """Receive webhooks until a signal ends it."""
     settings = load(config, os.environ)
+    if workers is not None:
+        gateway = settings.gateway.model_copy(update={"workers": workers})
+        settings = settings.model_copy(update={"gateway": gateway})
+    if number is not None and descriptor is not None:
+        sys.exit(_work(settings, Worker(number, descriptor)))
+    if settings.gateway.workers > 1:
+        sys.exit(_supervise(settings, config))
     process = set_up("hookline-gateway", settings, os.environ)
+    warn_of_leftovers(settings)
+    sys.exit(_run(settings, process))
+
+
+def _supervise(settings: Settings, config: Path | None) -> int:
+    # Its HTTP server is not one that a gateway of one process should load.
+    from hookline.gateway_supervisor import Supervisor
+
+    telemetry = settings.telemetry
+    # Its lines hold no value of a secret: it resolves none.
+    configure_logs(telemetry.log_level, telemetry.log_format, sys.stdout, Redactor())
+    warn_of_leftovers(settings)
+    command = [sys.executable, "-m", "hookline.command", "gateway"]
+    if config is not None:
+        command += ["--config", str(config)]
+    return Supervisor(settings, command).run()
+
+
+def _work(settings: Settings, worker: Worker) -> int:
+    always = {"worker": worker.number}
+    process = set_up("hookline-gateway", settings, os.environ, always)
+    try:
+        return _run(worker.settings(settings), process, worker)
+    except HooklineError as error:
+        # Whatever does not let it start: the supervisor need not know which it was.
+        raise ConfigurationError(f"worker {worker.number}: {error}") from error
+
+
+def _run(settings: Settings, process: Process, worker: Worker | None = None) -> int:
     try:
         import uvloop
     except ImportError:
-        code = asyncio.run(serve(settings, process))
+        return asyncio.run(serve(settings, process, worker))
     else:
-        code = uvloop.run(serve(settings, process))
-    sys.exit(code)
+        return uvloop.run(serve(settings, process, worker))
 
 
-async def serve(settings: Settings, process: Process) -> int:
-    """Serve until SIGTERM, SIGINT or a fatal error; the exit code: 0 after a clean stop."""
+async def serve(settings: Settings, process: Process, worker: Worker | None = None) -> int:
+    """Serve until SIGTERM, SIGINT or a fatal error; the exit code: 0 after a clean stop.
+
+    A `worker` is one of several, and ends as well when its supervisor is gone.
+    """
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -93,12 +143,17 @@ async def serve(settings: Settings, process: Process) -> int:
         limits=limits,
         max_body_bytes=gateway.max_body_bytes,
     )
-    app = GatewayApp(
-        receiver=receiver,
-        live=lambda: both(publisher.live(), registry.live()),
-        ready=lambda: both(way_in.ready(), registry.ready()),
-        metrics=process.telemetry.metrics_text,
-    )
+
+    def live() -> tuple[bool, str]:
+        return both(publisher.live(), registry.live())
+
+    def ready() -> tuple[bool, str]:
+        return both(way_in.ready(), registry.ready())
+
+    metrics_page = process.telemetry.metrics_text
+    if worker is not None:
+        metrics_page = worker.metrics(metrics_page)
+    app = GatewayApp(receiver=receiver, live=live, ready=ready, metrics=metrics_page)
     host, _, port = gateway.listen.rpartition(":")
     server = GatewayServer(
         app,
@@ -113,9 +168,23 @@ async def serve(settings: Settings, process: Process) -> int:
             idle_s=gateway.idle_timeout_ms / 1000,
         ),
         max_connections=gateway.max_connections,
+        share_port=worker is not None,
     )
-    await server.start()
-    registry.start()
+    if worker is None:
+        await server.start()
+        registry.start()
+    else:
+        worker.answer(
+            live=live,
+            ready=ready,
+            metrics=metrics_page,
+            stop=stop,
+            shutdown_deadline_s=gateway.shutdown_deadline_ms / 1000,
+        )
+        registry.start()
+        await worker.until_ready(ready, stop)
+        await server.start()
+        worker.listening = True
     log.info("gateway started", extra={"data": {"listen": gateway.listen}})
     # What was made until here lives as long as the process: no collection need look at it.
     gc.collect()
@@ -125,10 +194,10 @@ async def serve(settings: Settings, process: Process) -> int:
     app.draining = True
     answered = await server.stop(until_s - loop.time())
     acknowledged = await way_in.close(until_s - loop.time())
-    live, reason = publisher.live()
+    alive, reason = publisher.live()
     await loop.run_in_executor(None, registry.close)
     await loop.run_in_executor(None, process.telemetry.shutdown, 5.0)
-    clean = answered and acknowledged and live
+    clean = answered and acknowledged and alive
     log.info("gateway stopped", extra={"data": {"clean": clean, "reason": reason}})
     return 0 if clean else 1
 

@@ -41,13 +41,17 @@ class HealthServer:
         ready: Check,
         metrics: Callable[[], bytes],
         connection_s: float = CONNECTION_S,
+        setting: str = "consumer.listen",
     ) -> None:
-        """Binds the port, 0 for any free one; ConfigurationError if that is not possible."""
+        """Binds the port, 0 for any free one; ConfigurationError if that is not possible.
+
+        `setting` is the one that says where to listen.
+        """
         try:
             self._server = _Server(host, port, live, ready, metrics, connection_s)
         except OSError as error:
             raise ConfigurationError(
-                f"consumer.listen: {host}:{port} cannot be listened on "
+                f"{setting}: {host}:{port} cannot be listened on "
                 f"({error.strerror or error}); choose another port or stop what uses it"
             ) from error
         self._thread = threading.Thread(

@@ -49,8 +49,9 @@ _RESERVED: Final = frozenset({"ts", "level", "logger", "msg", "request_id", "exc
 class _Fields:
     """What both formatters write of a record, already redacted and bounded."""
 
-    def __init__(self, redactor: Redactor) -> None:
+    def __init__(self, redactor: Redactor, always: Mapping[str, Any] | None) -> None:
         self._redactor = redactor
+        self._always = dict(always or {})
 
     def message(self, record: logging.LogRecord) -> str:
         try:
@@ -74,10 +75,10 @@ class _Fields:
     def data(self, record: logging.LogRecord) -> dict[str, Any]:
         value = getattr(record, "data", None)
         if value is None:
-            return {}
+            return self._always
         if not isinstance(value, Mapping):
-            return {"data": self._plain(value, 0)}
-        plain: dict[str, Any] = self._plain(value, 0)
+            return self._always | {"data": self._plain(value, 0)}
+        plain: dict[str, Any] = self._always | self._plain(value, 0)
         plain.pop("request_id", None)  # It is the line's own.
         return {f"data.{key}" if key in _RESERVED else key: plain[key] for key in plain}
 
@@ -153,11 +154,14 @@ class _Fields:
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object a line: ts, level, logger, msg, request_id, then the record's data."""
+    """One JSON object a line: ts, level, logger, msg, request_id, then the record's data.
 
-    def __init__(self, redactor: Redactor) -> None:
+    `always` is data of every line.
+    """
+
+    def __init__(self, redactor: Redactor, always: Mapping[str, Any] | None = None) -> None:
         super().__init__()
-        self._fields = _Fields(redactor)
+        self._fields = _Fields(redactor, always)
 
     def format(self, record: logging.LogRecord) -> str:
         """The line, without its line end; pure ASCII, so that any stream can take it."""
@@ -182,9 +186,11 @@ class TextFormatter(logging.Formatter):
 
     _COLOURS: Final = {"WARNING": "\x1b[33m", "ERROR": "\x1b[31m", "CRITICAL": "\x1b[1;31m"}
 
-    def __init__(self, redactor: Redactor, *, colour: bool) -> None:
+    def __init__(
+        self, redactor: Redactor, *, colour: bool, always: Mapping[str, Any] | None = None
+    ) -> None:
         super().__init__()
-        self._fields = _Fields(redactor)
+        self._fields = _Fields(redactor, always)
         self._colour = colour
 
     def format(self, record: logging.LogRecord) -> str:
@@ -237,8 +243,16 @@ class _Handler(logging.StreamHandler[TextIO]):
         pass
 
 
-def configure_logs(level: str, format: str, stream: TextIO, redactor: Redactor) -> None:
+def configure_logs(
+    level: str,
+    format: str,
+    stream: TextIO,
+    redactor: Redactor,
+    always: Mapping[str, Any] | None = None,
+) -> None:
     """Make `stream` this process's only log output; ConfigurationError for a wrong level or format.
+
+    `always` is data of every line, such as which of several processes wrote it.
 
     Uncaught exceptions of any thread and Python warnings become log records too, since their
     usual way to stderr would pass the redactor by. Calling it again replaces what was.
@@ -250,9 +264,9 @@ def configure_logs(level: str, format: str, stream: TextIO, redactor: Redactor) 
         raise ConfigurationError(f"log format {format!r} is none of {', '.join(FORMATS)}")
     handler = _Handler(stream)
     handler.setFormatter(
-        JsonFormatter(redactor)
+        JsonFormatter(redactor, always)
         if format == "json"
-        else TextFormatter(redactor, colour=stream.isatty())
+        else TextFormatter(redactor, colour=stream.isatty(), always=always)
     )
     root = logging.getLogger()
     root.handlers[:] = [handler]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import sys
 from collections.abc import Mapping
+from typing import Any
 
 import msgspec
 
@@ -30,11 +31,16 @@ def resolver_for(
     return credentials.resolver(environ, redactor.register)
 
 
-def set_up(name: str, settings: Settings, environ: Mapping[str, str]) -> Process:
-    """Configure logging and telemetry of this process, once."""
+def set_up(
+    name: str,
+    settings: Settings,
+    environ: Mapping[str, str],
+    always: Mapping[str, Any] | None = None,
+) -> Process:
+    """Configure logging and telemetry of this process, once; `always` is data of all its lines."""
     redactor = Redactor()
     telemetry = settings.telemetry
-    configure_logs(telemetry.log_level, telemetry.log_format, sys.stdout, redactor)
+    configure_logs(telemetry.log_level, telemetry.log_format, sys.stdout, redactor, always)
     return Process(
         configure_telemetry(
             name,

@@ -151,6 +151,17 @@ class GatewaySettings(_Model):
     """The HTTP receiver."""
 
     listen: Listen = Field("0.0.0.0:8080", description="host:port to take webhooks on.")
+    workers: int = Field(
+        1,
+        ge=1,
+        le=64,
+        description="Processes that share the port, each with its own limits, spool file and "
+        "producer; see docs/operations.md.",
+    )
+    admin_listen: Listen = Field(
+        "127.0.0.1:8082",
+        description="host:port of health and metrics of all workers; used with more than one.",
+    )
     max_body_bytes: int = Field(1_048_576, ge=1024, le=3_500_000)
     max_reading_bytes: int = Field(
         134_217_728, ge=1_048_576, description="All bodies in memory together."

@@ -8,6 +8,8 @@ import os
 import signal
 import sys
 import time
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ from hookline.config_command import config_option
 from hookline.process import resolver_for
 from hookline.redaction import Redactor
 from hookline.settings import Settings, load
+from hookline.spool_files import spool_files
 from producer.publish.publisher import KafkaPublisher
 from producer.publish.spool import Spool
 from producer.publish.spool_file import SpoolFile
@@ -36,43 +39,88 @@ def command() -> None:
 @config_option
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 def status(config: Path | None, as_json: bool) -> None:
-    """Tell how much the file holds; of a running gateway ask its metrics (`hookline_spool_…`)."""
+    """Tell how much is held, in the files of all workers.
+
+    Of a running gateway ask its metrics (`hookline_spool_…`).
+    """
     settings = load(config, os.environ)
-    file = _open(settings)
-    try:
-        totals = file.totals()
-        found: dict[str, Any] = {
-            "path": str(file.path),
-            "events": totals.events,
-            "bytes": totals.bytes,
-            "max_bytes": settings.spool.max_bytes,
-            "oldest_s": round(time.time() - totals.oldest_ms / 1000, 1) if totals.events else 0,
-            "topics": file.by_topic(),
-            "refused": totals.refused,
-            "refused_bytes": totals.refused_bytes,
-            "reasons": file.reasons(),
-            "file_bytes": file.path.stat().st_size,
-        }
-    finally:
-        file.close()
+    found, locked = [], []
+    for path in _paths(settings):
+        try:
+            file = SpoolFile(path)
+        except SpoolLocked:
+            locked.append(path)
+            continue
+        try:
+            found.append(_found(file, settings.spool.max_bytes))
+        finally:
+            file.close()
+    if not found:
+        raise _all_locked(locked)
     if as_json:
-        click.echo(json.dumps(found))
+        click.echo(json.dumps(_together(settings, found, locked)))
         return
-    if not found["events"]:
-        click.echo(f"{found['path']} is empty")
-    else:
-        share = 100 * (totals.bytes + totals.refused_bytes) / settings.spool.max_bytes
-        click.echo(
-            f"{found['path']}: {totals.events} events, {totals.bytes} bytes ({share:.1f} % of "
-            f"spool.max_bytes), the oldest {found['oldest_s']:.0f} s old"
-        )
-        for topic, events in found["topics"].items():
-            click.echo(f"  {topic}: {events}")
+    for one in found:
+        _tell(one)
+    _tell_locked(locked)
+    if any(one["events"] for one in found):
         click.echo("the next start of the gateway drains them, or `hookline spool drain`")
-    for reason, events in found["reasons"].items():
-        click.echo(f"set aside, as Kafka refused them for good: {events} ({reason})")
-    if totals.refused:
+    if any(one["refused"] for one in found):
         click.echo("mend the cause, then `hookline spool drain --refused` tries them again")
+
+
+def _found(file: SpoolFile, max_bytes: int) -> dict[str, Any]:
+    totals = file.totals()
+    return {
+        "path": str(file.path),
+        "events": totals.events,
+        "bytes": totals.bytes,
+        "max_bytes": max_bytes,
+        "oldest_s": round(time.time() - totals.oldest_ms / 1000, 1) if totals.events else 0,
+        "topics": file.by_topic(),
+        "refused": totals.refused,
+        "refused_bytes": totals.refused_bytes,
+        "reasons": file.reasons(),
+        "file_bytes": file.path.stat().st_size,
+    }
+
+
+def _together(
+    settings: Settings, found: list[dict[str, Any]], locked: list[Path]
+) -> dict[str, Any]:
+    """The sums, and of what: a script need not know how many workers there are."""
+    numbers = ("events", "bytes", "max_bytes", "refused", "refused_bytes", "file_bytes")
+    return {
+        "path": settings.spool.path,
+        **{name: sum(one[name] for one in found) for name in numbers},
+        "oldest_s": max(one["oldest_s"] for one in found),
+        "topics": _added(one["topics"] for one in found),
+        "reasons": _added(one["reasons"] for one in found),
+        "files": found,
+        "open_elsewhere": [str(path) for path in locked],
+    }
+
+
+def _added(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
+    total: Counter[str] = Counter()
+    for one in counts:
+        total.update(one)
+    return dict(total)
+
+
+def _tell(one: dict[str, Any]) -> None:
+    if not one["events"]:
+        click.echo(f"{one['path']} is empty")
+    else:
+        share = 100 * (one["bytes"] + one["refused_bytes"]) / one["max_bytes"]
+        click.echo(
+            f"{one['path']}: {one['events']} events, {one['bytes']} bytes ({share:.1f} % of "
+            f"spool.max_bytes), the oldest {one['oldest_s']:.0f} s old"
+        )
+        for topic, events in one["topics"].items():
+            click.echo(f"  {topic}: {events}")
+    for reason, events in one["reasons"].items():
+        click.echo(f"set aside, as Kafka refused them for good: {events} ({reason})")
 
 
 @command.command("drain")
@@ -87,15 +135,27 @@ def status(config: Path | None, as_json: bool) -> None:
     help="Give up when so many seconds pass without one more in Kafka.",
 )
 def drain(config: Path | None, refused: bool, wait_s: float) -> None:
-    """Put all that the file holds on Kafka, in order; exit code 1 if some is left."""
+    """Put all that is held on Kafka, in order, of all workers; exit code 1 if some is left."""
     settings = load(config, os.environ)
-    file = _open(settings)
-    if refused:
-        put = file.requeue(file.totals().last_number + 1)
-        click.echo(f"{put} refused events are tried again")
     resolver = resolver_for(os.environ, Redactor(), settings.credentials)
-    left = asyncio.run(_drain(settings, resolver, file, wait_s))
-    sys.exit(1 if left else 0)
+    paths = _paths(settings)
+    left, locked = 0, []
+    for path in paths:
+        try:
+            file = SpoolFile(path)
+        except SpoolLocked:
+            locked.append(path)
+            continue
+        if len(paths) > 1:
+            click.echo(f"{path}:")
+        if refused:
+            put = file.requeue(file.totals().last_number + 1)
+            click.echo(f"{put} refused events are tried again")
+        left += asyncio.run(_drain(settings, resolver, file, wait_s))
+    if len(locked) == len(paths):
+        raise _all_locked(locked)
+    _tell_locked(locked)
+    sys.exit(1 if left or locked else 0)
 
 
 async def _drain(settings: Settings, resolver: Resolver, file: SpoolFile, wait_s: float) -> int:
@@ -137,18 +197,26 @@ async def _drain(settings: Settings, resolver: Resolver, file: SpoolFile, wait_s
     return left
 
 
-def _open(settings: Settings) -> SpoolFile:
+def _paths(settings: Settings) -> list[Path]:
     if settings.spool.path is None:
         raise ConfigurationError("spool.path is not set: there is no spool")
-    path = Path(settings.spool.path)
-    if not path.exists():
+    paths = spool_files(settings.spool.path)
+    if not paths:
         raise ConfigurationError(
-            f"spool.path: there is no file {path}; the gateway makes it at its first start"
+            f"spool.path: there is no file {settings.spool.path}; the gateway makes it at its "
+            "first start"
         )
-    try:
-        return SpoolFile(path)
-    except SpoolLocked as error:
-        raise SpoolLocked(
-            f"{path} is open in a running gateway, which drains it by itself: see its metrics, "
-            "hookline_spool_events and hookline_spool_circuit_open"
-        ) from error
+    return paths
+
+
+def _tell_locked(locked: list[Path]) -> None:
+    for path in locked:
+        click.echo(f"{path} is open in a running gateway, which drains it by itself", err=True)
+
+
+def _all_locked(locked: list[Path]) -> SpoolLocked:
+    which = f"{locked[0]} is" if len(locked) == 1 else f"{', '.join(map(str, locked))} are"
+    return SpoolLocked(
+        f"{which} open in a running gateway, which drains by itself: see its metrics, "
+        "hookline_spool_events and hookline_spool_circuit_open"
+    )

@@ -30,6 +30,8 @@ SPOOLED: Final = "hookline_spooled"
 SPOOL_DRAINED: Final = "hookline_spool_drained"
 SPOOL_POSSIBLE_DUPLICATES: Final = "hookline_spool_possible_duplicates"
 SPOOL_OVERTAKEN: Final = "hookline_spool_overtaken"
+WORKER_UP: Final = "hookline_gateway_worker_up"  # {worker}
+WORKER_RESTARTS: Final = "hookline_gateway_worker_restarts"  # {worker}
 
 # Consumer
 EVENTS: Final = "hookline_events"  # {outcome}

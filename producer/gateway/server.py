@@ -37,8 +37,13 @@ class GatewayServer:
         bodies: Bodies,
         limits: HttpLimits,
         max_connections: int = 20_000,
+        share_port: bool = False,
     ) -> None:
-        """More than `max_connections` are closed at once; each costs a few KB."""
+        """More than `max_connections` are closed at once; each costs a few KB.
+
+        `share_port`: others of this gateway may listen on it, too, and the kernel spreads the
+        connections. Without it a second gateway on the port is told so.
+        """
         self._loop = asyncio.get_running_loop()
         self.app = app
         self.bodies = bodies
@@ -49,6 +54,7 @@ class GatewayServer:
         self.unix_s = time.time
         self._host = host
         self._port = port
+        self._share_port = share_port
         self._max_connections = max_connections
         self._told_full_s = 0.0
         self._connections: set[HttpConnection] = set()
@@ -66,7 +72,11 @@ class GatewayServer:
         """Begin to answer; ConfigurationError if the address cannot be listened on."""
         try:
             self._listening = await self._loop.create_server(
-                lambda: HttpConnection(self), self._host, self._port, backlog=_BACKLOG
+                lambda: HttpConnection(self),
+                self._host,
+                self._port,
+                backlog=_BACKLOG,
+                reuse_port=self._share_port,
             )
         except OSError as error:
             raise ConfigurationError(

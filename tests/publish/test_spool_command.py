@@ -90,6 +90,28 @@ def test_drain_puts_everything_on_kafka_and_leaves_an_empty_file(spooled: Spoole
     assert "is empty" in spooled.run("status").stdout
 
 
+def test_the_spools_of_all_workers_are_told_and_drained(spooled: Spooled) -> None:
+    spooled.fill(2)
+    base = spooled.path
+    for worker, events in ((1, 3), (2, 4)):
+        spooled.path = base.with_name(f"{base.name}.worker-{worker}")
+        spooled.fill(events, refused=1)
+    found = json.loads(spooled.run("status", "--json").stdout)
+    assert (found["events"], found["refused"], found["path"]) == (7, 2, str(base))
+    assert [one["events"] for one in found["files"]] == [2, 2, 3]
+    # One that a running worker has is left to it, and told.
+    running = SpoolFile(spooled.path)
+    said = spooled.run("drain")
+    running.close()
+    assert said.returncode == 1
+    assert said.stdout.count("2 of 2 are in Kafka") == 2
+    assert f"{spooled.path} is open in a running gateway" in said.stderr
+    said = spooled.run("drain")
+    assert said.returncode == 0, said.stderr
+    assert "3 of 3 are in Kafka" in said.stdout
+    assert "set aside" in spooled.run("status").stdout
+
+
 def test_without_kafka_drain_gives_up_with_1_and_all_is_left(
     spooled: Spooled, cluster: MockCluster
 ) -> None:
