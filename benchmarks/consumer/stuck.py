@@ -58,6 +58,7 @@ def run(options: Options) -> dict[str, Any]:
             job,
             "benchmarks.consumer.external_handlers:troubled",
             handler_timeout_ms=2_000 * seconds,
+            stall_after_ms=4_000 * seconds,
             retry={"budget_ms": 2_000},
             parking={"initial_ms": 1_000, "max_ms": 4_000},
         )
