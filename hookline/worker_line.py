@@ -122,7 +122,6 @@ class SupervisorEnd:
 
     def __init__(self, line: socket.socket) -> None:
         self._line = line
-        self._line.settimeout(ANSWER_S)
         self._lock = threading.Lock()
         self._asked = 0
         #: It has said something: its loop runs, and takes signals.
@@ -150,6 +149,7 @@ class SupervisorEnd:
                 if not self.heard and not select.select([self._line], [], [], 0)[0]:
                     raise NoAnswer("is starting", starting=True)
                 self._asked += 1
+                self._line.settimeout(ANSWER_S)
                 self._line.sendall(_HEAD.pack(self._asked, len(question)) + question)
                 until_s = time.monotonic() + ANSWER_S
                 while True:

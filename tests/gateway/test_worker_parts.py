@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import signal
 import socket
+import sys
 from pathlib import Path
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from hookline.gateway_supervisor import Supervisor, refuse_taken
 from hookline.gateway_worker import Worker
 from hookline.settings import Settings
 from hookline.settings_model import GatewaySettings, SpoolSettings
@@ -18,6 +21,7 @@ from hookline.spool_files import spool_files, warn_of_leftovers
 from hookline.worker_line import Health, NoAnswer, SupervisorEnd, WorkerEnd
 from hookline.worker_metrics import gauge, labelled, merged
 from producer.publish.spool_file import Change, Row, SpoolFile, pack_headers
+from schemas.errors import ConfigurationError
 
 PAGE = b"""# HELP plain_total Some.
 # TYPE plain_total counter
@@ -97,6 +101,63 @@ def test_a_spool_that_no_worker_has_any_more_is_named(
         ("spool.db", 2),
         ("spool.db.worker-3", 5),
     ]
+
+
+def supervisor_of(code: str) -> Supervisor:
+    settings = Settings(gateway=GatewaySettings(workers=2))
+    return Supervisor(settings, [sys.executable, "-c", code])
+
+
+def test_a_worker_that_goes_on_ending_is_started_less_and_less_often(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    supervisor = supervisor_of(f"import os; os.kill(os.getpid(), {int(signal.SIGKILL)})")
+    slot = supervisor._slots[0]
+    for start in range(1, 9):
+        # Not before its time.
+        if slot.starts:
+            assert supervisor._look(slot) is None
+            assert slot.starts == start - 1
+        slot.restart_at_s = 0.0
+        supervisor._look(slot)
+        assert slot.starts == start
+        assert slot.process is not None
+        slot.process.wait(30)
+        assert supervisor._look(slot) is None
+    said = [record.__dict__["data"] for record in caplog.records if record.levelname == "ERROR"]
+    assert [one["in_s"] for one in said] == [0.5, 1, 2, 4, 8, 16, 30, 30]
+    assert {one["how"] for one in said} == {"ended with SIGKILL"}
+    assert supervisor.live() == (True, "")
+    ready, reason = supervisor.ready()
+    assert not ready
+    assert "worker 1 ended with SIGKILL" in reason
+
+
+def test_settings_that_do_not_let_it_start_end_all_at_first_and_nothing_later() -> None:
+    supervisor = supervisor_of("import sys; sys.exit(2)")
+    slot = supervisor._slots[0]
+    for told in (2, None):
+        supervisor._start(slot)
+        assert slot.process is not None
+        slot.process.wait(30)
+        assert supervisor._look(slot) == told
+
+
+def test_a_stop_is_clean_only_if_every_worker_was_there_and_ended_so() -> None:
+    supervisor = supervisor_of("import signal; signal.pause()")
+    first, second = supervisor._slots
+    supervisor._start(first)
+    # Worker 2 is waiting for its next start: what it held is in its spool still.
+    assert not supervisor._end()
+    supervisor._start(first)
+    supervisor._start(second)
+    # Ended by the signal, before they had begun.
+    assert supervisor._end()
+
+
+def test_workers_need_a_port_that_has_a_number() -> None:
+    with pytest.raises(ConfigurationError, match="name a port"):
+        refuse_taken("127.0.0.1:0")
 
 
 def test_the_line_carries_questions_and_answers_and_tells_each_end_that_the_other_is_gone() -> None:
