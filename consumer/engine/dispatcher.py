@@ -217,7 +217,7 @@ class Dispatcher:
             offset = message.offset()
             fresh = deliver(partition, offset)
             if fresh is None:
-                self._lanes.drop(partition)
+                self._drop(partition)
             elif not fresh:
                 continue
             record = read(message, partition, offset, handlers, polled_ns, now_ms, parent_of)
@@ -359,11 +359,16 @@ class Dispatcher:
             event.set()
 
     def _forget(self, partition: Partition) -> None:
-        self._next.given_up(partition)
-        self._external.cancel(partition)
-        self._lanes.drop(partition)
+        self._drop(partition)
         self._parked.drop(partition)
         self.ownership.forget(partition)
+
+    def _drop(self, partition: Partition) -> None:
+        # In this order: calls under way are noted while their lanes live, and a handler that has
+        # not begun when it is cut off sees that its lane is gone.
+        self._next.given_up(partition)
+        self._lanes.drop(partition)
+        self._external.cancel(partition)
 
 
 def _unstarted_first(results: list[RunResult]) -> list[RunResult]:

@@ -63,7 +63,7 @@ class ExternalHandlers:
         self._told_s = 0.0
         self._loop.call_soon(self._watch)
         self._thread = threading.Thread(
-            target=self._loop.run_forever, name="hookline-handlers", daemon=True
+            target=self._run_loop, name="hookline-handlers", daemon=True
         )
         self._thread.start()
 
@@ -137,6 +137,19 @@ class ExternalHandlers:
             },
         )
         return False
+
+    def _run_loop(self) -> None:
+        while True:
+            try:
+                self._loop.run_forever()
+            # From a task that a handler has started, asyncio raises these here as well.
+            except (SystemExit, KeyboardInterrupt) as error:
+                log.error(
+                    "a handler's task tried to end the process",
+                    extra={"data": {"error": type(error).__name__}},
+                )
+            else:
+                return
 
     def _beat(self) -> None:
         self._beat_s = time.monotonic()

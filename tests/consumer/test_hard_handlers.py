@@ -18,7 +18,7 @@ import pytest
 
 from consumer.core.backoff import Backoff
 from consumer.engine import apply_runs
-from consumer.engine.commands import Limits
+from consumer.engine.commands import ExternalDone, Limits
 from hookline import Event, Handlers, PermanentError, RetryLater, Transaction
 from schemas.codec import EVENT
 from schemas.errors import ConfigurationError, TransactionEnded
@@ -297,7 +297,6 @@ def test_an_earlier_call_of_a_key_ends_before_its_next_life_begins(tmp_path: Pat
     rig.later(1)
     # The other key's event runs; e1 waits for the call that is still under way.
     assert [run.items[0].event.event_id for run in rig.started[2:]] == ["y"]  # type: ignore[union-attr]
-    from consumer.engine.commands import ExternalDone
 
     rig.dispatcher.obey(ExternalDone(before, None))
     rig.later(1)
@@ -385,3 +384,88 @@ def test_a_handler_that_rolls_back_the_whole_transaction_is_disposed_of_alone(
         rig.later(30)
     assert sorted(rig.effects()) == ["a", "b", "e0"]
     assert rig.parked() + len(rig.letters()) == 1
+
+
+@pytest.mark.parametrize("others", ["waiting calls", "a stream of good events"])
+def test_one_that_breaks_its_transaction_is_found_among_others_that_never_end(
+    tmp_path: Path, others: str
+) -> None:
+    handlers = Handlers()
+
+    @handlers.on("bad.*")
+    def bad(event: Event, tx: Any) -> None:
+        tx.execute("INSERT OR ROLLBACK INTO effects VALUES ('x')")
+
+    @handlers.on("good.*")
+    def good(event: Event, tx: Any) -> None:
+        tx.execute("INSERT INTO effects VALUES (?)", (event.event_id,))
+
+    @handlers.on("call.*")
+    async def call(event: Event) -> None:
+        """Run by the test."""
+
+    schema = "CREATE TABLE effects (id TEXT UNIQUE); INSERT INTO effects VALUES ('x')"
+    rig = Rig(handlers, tmp_path, schema=schema, limits=Limits(concurrency=4))
+    rig.log(event("x", "1", event_type="bad.x"))
+    ended = 0
+    for turn in range(400):
+        rig.log(event(f"c{turn}", f"c{turn}", event_type="call.x"))
+        if others != "waiting calls":
+            rig.log(event(f"g{turn}", f"g{turn}", event_type="good.x"))
+        rig.step()
+        rig.now += 1
+        rig.dispatcher.wake()
+        while ended < len(rig.started):
+            rig.dispatcher.obey(ExternalDone(rig.started[ended], None))
+            ended += 1
+    assert rig.parked() == 1
+    assert ended > 300
+    rig.settle()
+    assert len(rig.effects()) == 1 + (400 if others != "waiting calls" else 0)
+
+
+def test_a_task_of_a_handler_that_exits_ends_no_other_handler(tmp_path: Path) -> None:
+    handlers = Handlers()
+    done: list[str] = []
+
+    @handlers.on("*")
+    async def call(event: Event) -> None:
+        async def leave() -> None:
+            raise SystemExit(3)
+
+        if event.event_id == "bad":
+            await asyncio.gather(leave())
+        done.append(event.event_id)
+
+    rig = Rig(handlers, tmp_path, threads=True)
+    rig.log(event("bad", "1"))
+    rig.settle()
+    time.sleep(0.1)
+    rig.log(event("good", "2"))
+    deadline_s = time.monotonic() + 10
+    while not done and time.monotonic() < deadline_s:
+        rig.settle()
+        time.sleep(0.01)
+    assert done == ["good"]
+    rig.external.close()
+
+
+def test_a_call_of_a_log_that_began_anew_ends_before_the_next_of_its_key(tmp_path: Path) -> None:
+    handlers = Handlers()
+
+    @handlers.on("*")
+    async def call(event: Event) -> None:
+        """Run by the test."""
+
+    rig = Rig(handlers, tmp_path)
+    rig.log(event("a", "9"), event("old", "1"))
+    rig.settle()
+    rig.dispatcher.obey(ExternalDone(rig.started[0], None))
+    rig.settle()
+    rig.offset = 0
+    rig.log(event("new", "1"))
+    rig.later(1)
+    assert [run.items[0].event.event_id for run in rig.started] == ["a", "old"]  # type: ignore[union-attr]
+    rig.dispatcher.obey(ExternalDone(rig.started[1], None))
+    rig.later(1)
+    assert [run.items[0].event.event_id for run in rig.started] == ["a", "old", "new"]  # type: ignore[union-attr]
