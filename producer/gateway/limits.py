@@ -7,7 +7,7 @@ numbers are one event loop's; nothing here waits or reads a clock.
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 
 import msgspec
@@ -70,6 +70,18 @@ class Usage:
         return None
 
 
+class _Usages(dict[str, Usage]):
+    """Makes what is not there."""
+
+    def __init__(self, limits_of: Callable[[str], Limits]) -> None:
+        super().__init__()
+        self._limits_of = limits_of
+
+    def __missing__(self, connection_id: str) -> Usage:
+        usage = self[connection_id] = Usage(self._limits_of(connection_id))
+        return usage
+
+
 class ConnectionLimits:
     """The usage of each connection that has sent something; at most as many as there are."""
 
@@ -77,14 +89,9 @@ class ConnectionLimits:
         """`overrides`: other limits for the connections of these ids."""
         self._limits = limits
         self._overrides = dict(overrides or {})
-        self._usages: dict[str, Usage] = {}
-
-    def usage(self, connection_id: str) -> Usage:
-        """The connection's numbers; only for one that there is."""
-        usage = self._usages.get(connection_id)
-        if usage is None:
-            usage = self._usages[connection_id] = Usage(self.limits_of(connection_id))
-        return usage
+        self._usages = _Usages(self.limits_of)
+        #: The connection's numbers; only for one that there is. No call of ours on the hot path.
+        self.usage: Callable[[str], Usage] = self._usages.__getitem__
 
     def limits_of(self, connection_id: str) -> Limits:
         """What the connection may use."""
