@@ -18,12 +18,14 @@ import click
 
 from benchmarks import gateway
 from benchmarks.consumer import comparison, ids, io_bound, stuck
+from benchmarks.gateway import soak
 from benchmarks.options import NotBelievable, Options
 from tests.parts.cache import PartMissing
 
 #: Each returns its figures for `--json`, after it has printed them.
 PARTS: Final[dict[str, Callable[[Options], dict[str, Any]]]] = {
     "gateway": gateway.run,
+    "soak": soak.run,
     "consumer": comparison.run,
     "stuck": stuck.run,
     "io": io_bound.run,
@@ -37,6 +39,8 @@ PARTS: Final[dict[str, Callable[[Options], dict[str, Any]]]] = {
 @click.option("--seconds", type=click.IntRange(1), help="How long a slice is.")
 @click.option("--connections", default=64, show_default=True, type=click.IntRange(1))
 @click.option("--events", type=click.IntRange(1), help="How many a consumer gets, or ids a store.")
+@click.option("--minutes", type=click.IntRange(1), help="How long a soak is.")
+@click.option("--rate", type=click.IntRange(1), help="Requests a second of a soak.")
 @click.option("--only", multiple=True, help="A consumer or store to measure; can be repeated.")
 @click.option("--quick", is_flag=True, help="A minute or two, for a first look.")
 @click.option("--json", "json_file", type=click.Path(dir_okay=False, path_type=Path))
@@ -48,17 +52,21 @@ def main(
     seconds: int | None,
     connections: int,
     events: int | None,
+    minutes: int | None,
+    rate: int | None,
     only: tuple[str, ...],
     quick: bool,
     json_file: Path | None,
     rival_workers: int,
     load: str | None,
 ) -> None:
-    """Measure PARTS (all when none is named) beside rivals."""
+    """Measure PARTS beside rivals; all but the soak when none is named."""
     options = Options(
         rounds=rounds or 0,
         seconds=seconds or 0,
         events=events or 0,
+        minutes=minutes or 0,
+        rate=rate or 0,
         quick=quick,
         only=only,
         connections=connections,
@@ -73,7 +81,7 @@ def main(
     click.echo(", ".join(f"{name} {value}" for name, value in machine.items()))
     figures: dict[str, Any] = {"machine": machine}
     try:
-        for part in dict.fromkeys(parts or PARTS):
+        for part in dict.fromkeys(parts or (name for name in PARTS if name != "soak")):
             click.echo(f"\n{part}")
             figures[part] = PARTS[part](options)
     except (PartMissing, NotBelievable) as problem:

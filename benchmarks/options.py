@@ -6,7 +6,7 @@ import msgspec
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
-    """0 of `rounds`, `seconds` or `events`: the part's own default, smaller if `quick`.
+    """0 of a number: the part's own default, smaller if `quick`.
 
     `load` names the load generator: `wrk`, `own`, or empty for the best that is there. `only`:
     the candidates to run, all if it is empty.
@@ -15,6 +15,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     rounds: int = 0
     seconds: int = 0
     events: int = 0
+    minutes: int = 0
+    rate: int = 0
     quick: bool = False
     only: tuple[str, ...] = ()
     connections: int = 64

@@ -26,11 +26,20 @@ def others_cpu_us() -> int:
 
 def peak_rss_bytes(pid: int) -> int:
     """The most memory that it has had resident; of several processes, the sum."""
+    return _memory_bytes(pid, "VmHWM:")
+
+
+def rss_bytes(pid: int) -> int:
+    """The memory that it has resident now; of several processes, the sum."""
+    return _memory_bytes(pid, "VmRSS:")
+
+
+def _memory_bytes(pid: int, name: str) -> int:
     total = 0
     for process in _family(pid):
         with suppress(OSError):
             for line in Path(f"/proc/{process}/status").read_text().splitlines():
-                if line.startswith("VmHWM:"):
+                if line.startswith(name):
                     total += int(line.split()[1]) * 1024
     return total
 

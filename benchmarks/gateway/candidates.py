@@ -13,6 +13,7 @@ import yaml
 from confluent_kafka import Consumer, TopicPartition
 
 from benchmarks.gateway import requests
+from benchmarks.gateway.go_rival import go_server
 from benchmarks.rivals import rival_python
 from schemas.topics import EVENTS
 from tests.parts.kafka import KafkaBroker
@@ -21,6 +22,7 @@ from tests.parts.process import Process, free_port
 ROOT: Final = Path(__file__).parents[2]
 OURS: Final = "hookline gateway"
 RIVAL: Final = "FastAPI, uvicorn, aiokafka"
+GO: Final = "Go, net/http, franz-go"
 CEILING: Final = "same server, constant"
 
 
@@ -43,9 +45,9 @@ class Candidate:
         self.process.stop()
 
 
-def gateway(broker: KafkaBroker, folder: Path) -> Candidate:
+def gateway(broker: KafkaBroker, folder: Path, **topic_settings: str) -> Candidate:
     """Hookline's gateway, all settings at their defaults."""
-    port, topic = free_port(), _topic(broker, "bench-hookline")
+    port, topic = free_port(), _topic(broker, "bench-hookline", **topic_settings)
     settings = {
         "environment": "benchmark",
         "kafka": {"bootstrap_servers": broker.bootstrap_servers},
@@ -89,6 +91,18 @@ def fastapi(broker: KafkaBroker, folder: Path, workers: int) -> Candidate:
     return Candidate(RIVAL, port, topic, command, folder, environ)
 
 
+def go(broker: KafkaBroker, folder: Path) -> Candidate:
+    """The same job in Go; PartMissing if that cannot be had."""
+    program = go_server()
+    port, topic = free_port(), _topic(broker, "bench-go")
+    environ = {
+        "BENCH_SECRET": requests.SECRET,
+        "BENCH_TOPIC": topic,
+        "BENCH_KAFKA": broker.bootstrap_servers,
+    }
+    return Candidate(GO, port, topic, [str(program), f"127.0.0.1:{port}"], folder, environ)
+
+
 def constant(folder: Path) -> Candidate:
     """The ceiling: what the HTTP server could do if it had nothing to do."""
     port = free_port()
@@ -109,9 +123,9 @@ def records(broker: KafkaBroker, topic: str) -> int:
         consumer.close()
 
 
-def _topic(broker: KafkaBroker, name: str) -> str:
+def _topic(broker: KafkaBroker, name: str, **settings: str) -> str:
     return broker.create_topic(
-        name, EVENTS.partitions, max_message_bytes=str(EVENTS.max_message_bytes)
+        name, EVENTS.partitions, max_message_bytes=str(EVENTS.max_message_bytes), **settings
     )
 
 

@@ -12,10 +12,11 @@ from msgspec.structs import replace
 
 from benchmarks.figures import plain, ratios, spread, table
 from benchmarks.gateway import candidates
-from benchmarks.gateway.candidates import CEILING, OURS, RIVAL, Candidate
+from benchmarks.gateway.candidates import CEILING, GO, OURS, RIVAL, Candidate
 from benchmarks.gateway.load import Load, find_load
 from benchmarks.options import NotBelievable, Options
 from benchmarks.process_usage import cpu_us, others_cpu_us, peak_rss_bytes
+from tests.parts.cache import PartMissing
 from tests.parts.kafka import VERSION, KafkaBroker
 
 #: A JVM that has just started compiles for half a minute, and takes the cores while it does.
@@ -57,6 +58,10 @@ def run(options: Options) -> dict[str, Any]:
             candidates.fastapi(broker, folder, options.rival_workers),
             candidates.constant(folder),
         ]
+        try:
+            servers.append(candidates.go(broker, folder))
+        except PartMissing as missing:
+            print(f"without the rival in Go, which is optional: {missing}")
         for server in servers:
             stack.callback(server.stop)
         print(
@@ -140,7 +145,8 @@ def _report(
         other: {
             field: ratios(values[OURS][field], values[other][field]) for field, _, _ in _COLUMNS
         }
-        for other in (RIVAL, CEILING)
+        for other in (RIVAL, GO, CEILING)
+        if other in values
     }
     print("\nratio, pair by pair")
     rows = [
