@@ -60,6 +60,12 @@ class HttpSocket:
         body = self._file.read(int(headers.get("content-length", 0)))
         return Response(int(first.split()[1]), headers, body)
 
+    def rest(self) -> bytes:
+        """All that comes until the server closes the connection."""
+        with contextlib.suppress(ConnectionResetError):
+            return self._file.read()
+        return b""
+
     def closed_after_s(self) -> float:
         """How long until the server closes it without sending anything."""
         began_s = time.monotonic()
