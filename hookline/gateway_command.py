@@ -24,7 +24,7 @@ from producer.gateway import limit_metrics
 from producer.gateway.app import GatewayApp
 from producer.gateway.bodies import Bodies
 from producer.gateway.gateway_metrics import GatewayMetrics
-from producer.gateway.http_connection import HttpLimits
+from producer.gateway.http_exchange import HttpLimits
 from producer.gateway.receiver import Receiver
 from producer.gateway.server import GatewayServer
 from producer.gateway.tracing import GatewayTracing

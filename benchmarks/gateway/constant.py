@@ -15,8 +15,7 @@ import uvloop
 from producer.gateway import answers
 from producer.gateway.answers import Refusal
 from producer.gateway.bodies import Bodies
-from producer.gateway.http_connection import HttpLimits
-from producer.gateway.http_exchange import Exchange
+from producer.gateway.http_exchange import Exchange, HttpLimits
 from producer.gateway.server import GatewayServer
 
 

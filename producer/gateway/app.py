@@ -29,6 +29,7 @@ class GatewayApp:
         self._ready = ready
         self._metrics = metrics
         self.draining = False
+        self._collecting: asyncio.Future[bytes] | None = None
 
     def begin(self, exchange: Exchange) -> None:
         """Answer a request, now or when its events are safe."""
@@ -83,8 +84,10 @@ class GatewayApp:
                 )
             if path == "/metrics":
                 # Collecting can take milliseconds: not on the loop that webhooks wait for.
-                collected = self._loop.run_in_executor(None, self._metrics)
-                collected.add_done_callback(lambda done: self._collected(exchange, done))
+                # One collection for all who ask meanwhile.
+                if self._collecting is None or self._collecting.done():
+                    self._collecting = self._loop.run_in_executor(None, self._metrics)
+                self._collecting.add_done_callback(lambda done: self._collected(exchange, done))
                 return None
         return exchange.done(self._receiver.refuse(answers.NO_SUCH_PATH, exchange.began_ns))
 

@@ -1,110 +1,53 @@
 """One HTTP/1.1 connection: requests in, answers out in the same order, everything bounded.
 
 llhttp (by httptools) reads the bytes, strictly. What it leaves open is decided here, by RFC 9112:
-limits of head, body and time, `Expect`, `Host`, pipelining, and how a connection ends.
+time, pipelining, and how a connection ends; of a single request, `http_parsing`.
 """
 
 from __future__ import annotations
 
 import asyncio
-import time
+import logging
 from collections import deque
-from collections.abc import Callable
-from typing import Any, Final, Protocol
-
-import httptools
-import msgspec
+from typing import Final
 
 from producer.gateway import answers
 from producer.gateway.answers import Refusal
-from producer.gateway.bodies import Bodies
-from producer.gateway.http_answer import CONTINUE, Dates, encode
-from producer.gateway.http_exchange import App, Exchange, split_target
+from producer.gateway.http_answer import CONTINUE, encode
+from producer.gateway.http_exchange import Exchange, Server
+from producer.gateway.http_parsing import RequestParser, now_ns
 
-#: No provider needs more.
-_MAX_HEAD_BYTES: Final = 128 * 1024
-_MAX_HEADERS: Final = 128
 #: Requests of one connection that wait for their answers; it is not read from beyond that.
 _MAX_PIPELINED: Final = 32
-#: A declared body up to this size has its memory at once; of a larger one, what has come counts.
-_RESERVED_BYTES: Final = 64 * 1024
-#: A head up to this size is not counted as memory.
-_FREE_HEAD_BYTES: Final = 8 * 1024
-#: So many pieces, and they must hold so much on average: each costs as much as a small body.
-_MANY_PIECES: Final = 8_192
-_FAIR_PIECE_BYTES: Final = 16
+#: Fed to the parser at a time, so that it stops soon after such a bound is reached.
+_SLICE_BYTES: Final = 8 * 1024
 #: After a refusal in the middle of a request: so long is the rest taken and thrown away. To close
 #: at once would reset the connection, and the sender would not see the answer.
 _LINGER_S: Final = 1.0
 
-_now_ns = time.perf_counter_ns
+log = logging.getLogger("hookline.gateway")
 
 
-class HttpLimits(msgspec.Struct, frozen=True, kw_only=True):
-    """How long what may take, in seconds."""
-
-    head_s: float
-    body_s: float
-    idle_s: float
-
-
-class Server(Protocol):
-    """What connections share."""
-
-    app: App
-    bodies: Bodies
-    limits: HttpLimits
-    draining: bool
-    now_s: Callable[[], float]
-    unix_s: Callable[[], float]
-    dates: Dates
-
-    def opened(self, connection: HttpConnection) -> bool: ...
-    def closed(self, connection: HttpConnection) -> None: ...
-    def settled(self) -> None: ...
-
-
-class _Refused(Exception):
-    """Ends the parser's work on a connection."""
-
-
-class HttpConnection(asyncio.Protocol):
+class HttpConnection(RequestParser, asyncio.Protocol):
     """Used by its event loop and the parser only."""
 
     __slots__ = (
-        *("_parser", "_transport", "_waiting", "_reading", "_url", "_body", "_pieces", "_host"),
-        *("_head_bytes", "_header_count", "_ended", "_eof", "_lost", "_paused", "_server"),
-        *("_reserved", "deadline_s"),
+        *("_eof", "_feeding", "_lost", "_paused", "_transport", "_unfed", "_waiting"),
+        "_write_paused",
     )
 
     def __init__(self, server: Server) -> None:
-        self._server = server
-        self._parser: Any = httptools.HttpRequestParser(self)
+        super().__init__(server)
         self._transport: asyncio.Transport
         #: Requests whose answers are not sent, in order.
         self._waiting: deque[Exchange] = deque()
-        #: The request that is being read.
-        self._reading: Exchange | None = None
-        self._url = b""
-        self._body: bytes | bytearray = b""
-        self._pieces = 0
-        #: Of the memory for all bodies, what this body has.
-        self._reserved = 0
-        self._host = 0
-        self._head_bytes = 0
-        self._header_count = 0
-        #: Nothing more is read as a request.
-        self._ended = False
+        #: What was read and is not parsed yet; it is not read from meanwhile.
+        self._unfed = b""
+        self._feeding = False
         self._eof = False
         self._lost = False
         self._paused = False
-        #: When what is waited for is too late (the server's clock); 0 while nothing is.
-        self.deadline_s = 0.0
-
-    @property
-    def bodies(self) -> Bodies:
-        """The memory that it takes part in."""
-        return self._server.bodies
+        self._write_paused = False
 
     @property
     def idle(self) -> bool:
@@ -123,30 +66,11 @@ class HttpConnection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self._ended:
             return
-        try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            # Nobody has to follow an `Upgrade`: the request is answered as it is, and ends it.
-            self._end_after_answers()
-            return
-        except httptools.HttpParserCallbackError:
-            if not self._ended:
-                self._refuse(answers.FAILED)
-            return
-        except httptools.HttpParserError:
-            if not self._ended:
-                self._refuse(answers.BAD_REQUEST)
-            return
-        if self._ended or self._reading is None or not self._head_bytes:
-            return
-        self._head_bytes += len(data)
-        if self._head_bytes > _MAX_HEAD_BYTES:
-            self._refuse(answers.HEAD_TOO_LARGE)
-        elif self._head_bytes > _FREE_HEAD_BYTES:
-            if self._server.bodies.take(len(data)):
-                self._reading.held_bytes += len(data)
-            else:
-                self._refuse(answers.OVERLOADED)
+        if self._unfed:
+            # One more read than was asked for.
+            self._unfed += data
+        else:
+            self._feed(data)
 
     def eof_received(self) -> bool:
         # A sender may close its half and still read: what it has sent is answered.
@@ -155,6 +79,8 @@ class HttpConnection(asyncio.Protocol):
             self._forget_reading()
         if self._waiting:
             self._waiting[-1].close = True
+            if not self._write_paused:
+                self.deadline_s = 0.0
             return True
         return False
 
@@ -168,109 +94,62 @@ class HttpConnection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         # A sender that does not read its answers.
+        self._write_paused = True
         self._pause()
         self.deadline_s = self._server.now_s() + self._server.limits.body_s
 
     def resume_writing(self) -> None:
-        self._resume()
+        self._write_paused = False
+        if self._ended:
+            self.deadline_s = 0.0 if self._waiting else self._server.now_s() + _LINGER_S
+        else:
+            self._go_on()
+
+    def _feed(self, data: bytes) -> None:
+        """Parse, until as many requests wait as may."""
+        self._feeding = True
+        at = 0
+        while at < len(data) and not self._ended:
+            if self._write_paused or len(self._waiting) >= _MAX_PIPELINED:
+                self._unfed = data[at:]
+                self._pause()
+                if not self._write_paused:
+                    self.deadline_s = 0.0
+                break
+            part = data if len(data) <= _SLICE_BYTES else data[at : at + _SLICE_BYTES]
+            at += len(part)
+            self._parse(part)
+        self._feeding = False
+
+    def _go_on(self) -> None:
+        """Read on, if nothing is in the way."""
+        if self._feeding or self._ended or self._write_paused:
+            return
+        if len(self._waiting) >= _MAX_PIPELINED:
+            return
+        if self._unfed:
+            data, self._unfed = self._unfed, b""
+            self._feed(data)
+            if self._unfed or self._ended:
+                return
+        now_s, limits = self._server.now_s(), self._server.limits
+        if self._paused:
+            self._resume()
+            if self._reading is not None:
+                wait_s = limits.head_s if self._head_bytes else limits.body_s
+                self.deadline_s = now_s + wait_s
+        if self._reading is None:
+            self.deadline_s = 0.0 if self._waiting else now_s + limits.idle_s
 
     # What the parser calls.
 
-    def on_message_begin(self) -> None:
-        if self._ended:
-            raise _Refused
-        self._reading = Exchange(self, _now_ns())
-        self._url = b""
-        self._body = b""
-        self._pieces = self._reserved = self._host = self._header_count = 0
-        self._head_bytes = 1
-        self.deadline_s = self._server.now_s() + self._server.limits.head_s
-
-    def on_url(self, url: bytes) -> None:
-        self._url = self._url + url if self._url else url
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        self._header_count += 1
-        if self._header_count > _MAX_HEADERS:
-            self._refuse(answers.HEAD_TOO_LARGE)
-            raise _Refused
-        if not self._head_bytes:
-            return  # A trailer: it came behind the body, and proves nothing.
-        if len(name) == 4 and name.lower() == b"host":
-            self._host += 1
-        self._reading.headers.add(name, value)  # type: ignore[union-attr]
-
-    def on_headers_complete(self) -> None:
-        exchange, parser, server = self._reading, self._parser, self._server
-        assert exchange is not None
-        self._head_bytes = 0
-        exchange.method = parser.get_method().decode("ascii")
-        exchange.path, exchange.query = split_target(self._url)
-        version = parser.get_http_version()
-        headers = exchange.headers
-        length, chunks = headers.get("content-length"), "transfer-encoding" in headers
-        # A host too few or too many (3.2), another version, or chunks in one that has none (6.1).
-        if self._host != 1 if version == "1.1" else version != "1.0" or chunks:
-            self._refuse(answers.BAD_REQUEST)
-            raise _Refused
-        if length is None and not chunks:
-            return
-        declared = int(length[:18]) if length is not None and length.isdigit() else 0
-        if declared > server.bodies.max_body_bytes:
-            self._refuse(answers.TOO_LARGE)
-            raise _Refused
-        if declared <= _RESERVED_BYTES:
-            if not server.bodies.take(declared):
-                self._refuse(answers.OVERLOADED)
-                raise _Refused
-            exchange.held_bytes += declared
-            self._reserved = declared
-        self.deadline_s = server.now_s() + server.limits.body_s
-        if "expect" in headers and not self._waiting and version == "1.1":
-            self._transport.write(CONTINUE)
-
-    def on_body(self, part: bytes) -> None:
-        exchange, bodies, body = self._reading, self._server.bodies, self._body
-        assert exchange is not None
-        size = len(body) + len(part)
-        if size > bodies.max_body_bytes:
-            self._refuse(answers.TOO_LARGE)
-            raise _Refused
-        more = size - self._reserved
-        if more > 0:
-            if not bodies.take(more):
-                self._refuse(answers.OVERLOADED)
-                raise _Refused
-            exchange.held_bytes += more
-            self._reserved = size
-        if not body:
-            self._body = part
-            return
-        self._pieces += 1
-        if self._pieces > _MANY_PIECES and size < self._pieces * _FAIR_PIECE_BYTES:
-            self._refuse(answers.BAD_REQUEST)
-            raise _Refused
-        # Never a list of pieces: each of them is an object of 33 bytes and more.
-        if isinstance(body, bytes):
-            self._body = bytearray(body)
-        self._body += part
-
-    def on_message_complete(self) -> None:
-        exchange = self._reading
-        assert exchange is not None
-        self._reading = None
-        self.deadline_s = 0.0
-        body = self._body
-        exchange.body = body if isinstance(body, bytes) else bytes(body)
-        self._body = b""
-        exchange.close = not self._parser.should_keep_alive() or self._server.draining
-        if exchange.close:
-            self._ended = True
+    def _complete(self, exchange: Exchange) -> None:
         self._waiting.append(exchange)
-        if len(self._waiting) >= _MAX_PIPELINED:
-            self._pause()
-            self.deadline_s = 0.0
         self._server.app.begin(exchange)
+
+    def _go_ahead(self) -> None:
+        if not self._waiting:
+            self._transport.write(CONTINUE)
 
     # What the app and the server call.
 
@@ -281,29 +160,43 @@ class HttpConnection(asyncio.Protocol):
             exchange.held_bytes = 0
         waiting = self._waiting
         while waiting and (answer := waiting[0].answer) is not None:
-            first = waiting.popleft()
+            first = waiting[0]
             if self._lost:
+                waiting.popleft()
                 continue
             server = self._server
-            close = first.close or (server.draining and not waiting)
+            close = first.close or (server.draining and len(waiting) == 1)
             date = server.dates.line(server.unix_s())
             bodiless = first.method == "HEAD"
-            self._transport.write(encode(answer, date, close=close, bodiless=bodiless))
+            try:
+                data = encode(answer, date, close=close, bodiless=bodiless)
+            # A fault of ours. Without this the next answer would be taken for this one.
+            except (UnicodeEncodeError, KeyError) as error:
+                log.error(
+                    "an answer cannot be sent", extra={"data": {"error": type(error).__name__}}
+                )
+                self._transport.abort()
+                return
+            waiting.popleft()
+            self._transport.write(data)
             if close:
                 self._end()
                 break
         if self._server.draining:
             self._server.settled()
-        if not waiting and self._reading is None and not self._ended:
-            self.deadline_s = self._server.now_s() + self._server.limits.idle_s
-        if self._paused and len(waiting) < _MAX_PIPELINED:
-            self._resume()
+        self._go_on()
 
     def late(self) -> None:
         """The deadline has passed."""
         self.deadline_s = 0.0
-        if self._reading is not None and not self._head_bytes and not self._ended:
+        if self._ended or self._write_paused:
+            self._transport.abort()
+        elif self._reading is not None and not self._head_bytes:
             self._refuse(answers.TOO_SLOW)
+        elif self._waiting:
+            # The head of the next one does not come; those before it are answered.
+            self._forget_reading()
+            self._end_after_answers()
         else:
             # Nothing was begun, or not even its head is there: nothing to answer to.
             self._transport.abort()
@@ -314,12 +207,12 @@ class HttpConnection(asyncio.Protocol):
             self._transport.close()
 
     def _refuse(self, refusal: Refusal) -> None:
-        """Answer what cannot be read any further, and end the connection behind it."""
-        exchange = self._reading or Exchange(self, _now_ns())
+        exchange = self._reading or Exchange(self, now_ns())
         self._reading = None
         self._body = b""
         self.deadline_s = 0.0
         self._ended = True
+        self._unfed = b""
         if exchange.held_bytes:
             self._server.bodies.release(exchange.held_bytes)
             exchange.held_bytes = 0
@@ -334,26 +227,21 @@ class HttpConnection(asyncio.Protocol):
         else:
             self._end()
 
-    def _forget_reading(self) -> None:
-        exchange = self._reading
-        assert exchange is not None
-        self._reading = None
-        self._body = b""
-        if exchange.held_bytes:
-            self._server.bodies.release(exchange.held_bytes)
-
     def _end(self) -> None:
         """Close behind the last answer, when the sender has seen it."""
         self._ended = True
         self._waiting.clear()
+        self._unfed = b""
         if self._lost:
             return
+        server = self._server
+        slow = self._transport.get_write_buffer_size() > 0
+        self.deadline_s = server.now_s() + (server.limits.body_s if slow else _LINGER_S)
         if self._eof:
             self._transport.close()
             return
         self._resume()
         self._transport.write_eof()
-        self.deadline_s = self._server.now_s() + _LINGER_S
 
     def _pause(self) -> None:
         if not self._paused and not self._lost:
@@ -361,13 +249,6 @@ class HttpConnection(asyncio.Protocol):
             self._transport.pause_reading()
 
     def _resume(self) -> None:
-        if not self._paused or self._lost:
-            return
-        self._paused = False
-        self._transport.resume_reading()
-        if not self._ended:
-            limits = self._server.limits
-            wait_s = limits.head_s if self._head_bytes else limits.body_s
-            if self._reading is None:
-                wait_s = limits.idle_s
-            self.deadline_s = 0.0 if self._waiting else self._server.now_s() + wait_s
+        if self._paused and not self._lost:
+            self._paused = False
+            self._transport.resume_reading()

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Callable
+from typing import Any, Protocol
 from urllib.parse import unquote_to_bytes
 
 import httptools
+import msgspec
 
 from producer.gateway.answers import Answer, Refusal
 from producer.gateway.bodies import Bodies
+from producer.gateway.http_answer import Dates
 from producer.gateway.http_headers import RequestHeaders
 
 
@@ -40,7 +43,9 @@ class Exchange:
         return True
 
     def done(self, answer: Answer) -> None:
-        """Send the answer, once those to earlier requests are sent."""
+        """Send the answer, once those to earlier requests are sent. Only the first counts."""
+        if self.answer is not None:
+            return
         self.answer = answer
         self.connection.answered(self)
 
@@ -61,6 +66,30 @@ class App(Protocol):
 
     def refuse(self, exchange: Exchange, refusal: Refusal) -> None:
         """A request is refused before it is there."""
+
+
+class HttpLimits(msgspec.Struct, frozen=True, kw_only=True):
+    """How long what may take, in seconds."""
+
+    head_s: float
+    body_s: float
+    idle_s: float
+
+
+class Server(Protocol):
+    """What connections share."""
+
+    app: App
+    bodies: Bodies
+    limits: HttpLimits
+    draining: bool
+    now_s: Callable[[], float]
+    unix_s: Callable[[], float]
+    dates: Dates
+
+    def opened(self, connection: Any) -> bool: ...
+    def closed(self, connection: Any) -> None: ...
+    def settled(self) -> None: ...
 
 
 def split_target(url: bytes) -> tuple[str, str]:

@@ -13,8 +13,8 @@ from typing import Final
 
 from producer.gateway.bodies import Bodies
 from producer.gateway.http_answer import Dates
-from producer.gateway.http_connection import HttpConnection, HttpLimits
-from producer.gateway.http_exchange import App
+from producer.gateway.http_connection import HttpConnection
+from producer.gateway.http_exchange import App, HttpLimits
 from schemas.errors import ConfigurationError
 
 log = logging.getLogger("hookline.gateway")
