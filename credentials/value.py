@@ -6,14 +6,18 @@ holds (a request with its token, a document with all its keys) must not stay rea
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 from credentials.reference import Reference
-from credentials.secret import Secret
+from credentials.secret import MASK, Secret
 from schemas.errors import BackendAway, SecretUnavailable
 
 MAX_SECRET_BYTES: Final = 64 * 1024
 _MAX_DETAIL_CHARS: Final = 200
+#: A token, a key or an id, and now and then an address. A backend, or a proxy before it, may quote
+#: what it was sent, and what we log in with is known to no redactor.
+_RANDOM: Final = re.compile(r"""(?=[^\s"'(),\d]*\d)[^\s"'(),]{16,}""")
 
 
 def unavailable(reference: Reference, why: str) -> SecretUnavailable:
@@ -40,8 +44,8 @@ def text_value(reference: Reference, value: object) -> Secret:
 
 
 def detail(text: object) -> str:
-    """A client's own words, in one line and not too long, to stand in brackets."""
-    line = " ".join(str(text).split())
+    """A client's own words without what could be secret, in one line and not too long."""
+    line = _RANDOM.sub(MASK, " ".join(str(text).split()))
     return line if len(line) <= _MAX_DETAIL_CHARS else f"{line[:_MAX_DETAIL_CHARS]}…"
 
 

@@ -49,9 +49,13 @@ def run(settings: Settings) -> int:
     process = set_up("hookline-consumer", settings, os.environ)
     telemetry = process.telemetry
     consumer = settings.consumer
+    # Before any code of the user's runs: from here on the logs keep these secrets to themselves,
+    # also when a handler's module fails with one of them in its error.
+    properties = settings.kafka.resolved_properties(process.resolver)
+    if consumer.store_password is not None:
+        process.resolver.resolve(consumer.store_password)
     handlers = handlers_of(consumer, process.resolver)
     store = open_store(consumer, process.resolver)
-    properties = settings.kafka.resolved_properties(process.resolver)
     outbox = DeadLetterOutbox(
         store,
         settings.topics.dead_letters,

@@ -222,3 +222,19 @@ def test_what_is_no_vault_is_said_to_be_none(body: bytes) -> None:
     finally:
         server.shutdown()
         server.server_close()
+
+
+@pytest.mark.parametrize("status", [400, 429, 500, 503])
+def test_a_vault_that_quotes_what_it_was_sent_is_not_quoted(
+    vault: VaultStandIn, status: int
+) -> None:
+    role_id, secret_id = vault.new_secret_id()
+    under_test = backend(vault, AppRoleLogin(role_id, lambda: Secret(secret_id)))
+    under_test.fetch(REF)
+    (token,) = vault.tokens
+    vault.answers_all = (status, f"not with token={token} of '{secret_id}', sorry")
+    with pytest.raises(SecretUnavailable) as caught:
+        under_test.fetch(REF)
+    assert "sorry" in str(caught.value)
+    assert token not in str(caught.value)
+    assert secret_id not in str(caught.value)
