@@ -33,6 +33,11 @@ class RedisServer:
         """The URL of its first database."""
         return f"redis://127.0.0.1:{self.port}/0"
 
+    @property
+    def data(self) -> Path:
+        """The folder of its append-only file and its log."""
+        return self._folder
+
     def __enter__(self) -> RedisServer:
         self.start()
         return self
