@@ -140,6 +140,8 @@ class NextBatch:
                 if not self._waits(run):
                     self._add(run, runs)
         loads, postponements = self._parked.take_requests()
+        # One that a failed batch gave back may be of a partition that is lost by now.
+        postponements = [one for one in postponements if one.partition in self._ownership]
         partitions = {run.partition for group in (runs, checks, marks) for run in group}
         partitions.update(load.run.partition for load in loads)
         partitions.update(postponement.partition for postponement in postponements)

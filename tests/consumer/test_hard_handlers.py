@@ -19,9 +19,10 @@ import pytest
 from consumer.core.backoff import Backoff
 from consumer.engine import apply_runs
 from consumer.engine.commands import ExternalDone, Limits
+from consumer.engine.group_commit import BatchResult
 from hookline import Event, Handlers, PermanentError, RetryLater, Transaction
 from schemas.codec import EVENT
-from schemas.errors import ConfigurationError, TransactionEnded
+from schemas.errors import ConfigurationError, StoreUnavailable, TransactionEnded
 from tests.consumer.rig import P, Rig, event
 
 
@@ -469,3 +470,33 @@ def test_a_call_of_a_log_that_began_anew_ends_before_the_next_of_its_key(tmp_pat
     rig.dispatcher.obey(ExternalDone(rig.started[1], None))
     rig.later(1)
     assert [run.items[0].event.event_id for run in rig.started] == ["a", "old", "new"]  # type: ignore[union-attr]
+
+
+def test_what_a_failed_batch_gives_back_of_a_lost_partition_makes_no_batch(tmp_path: Path) -> None:
+    handlers = Handlers()
+
+    @handlers.on("*")
+    def fail(event: Event, tx: Any) -> None:
+        raise ConnectionError("the other side is away")
+
+    rig = Rig(handlers, tmp_path, backoff=Backoff(budget_s=0.0))
+    rig.log(event("e"))
+    rig.settle()
+    assert rig.parked() == 1
+    # It is tried again, fails, and the batch that would note so finds no store.
+    for _ in range(50):
+        rig.now += 30
+        rig.dispatcher.wake()
+        rig.dispatcher.hand_out()
+        batch = rig.batches.get_nowait()
+        assert batch is not None
+        if batch.postponements:
+            break
+        rig.dispatcher.obey(rig.committer.carry_out(batch))
+    assert batch.postponements
+    rig.lose()
+    rig.dispatcher.obey(BatchResult(batch=batch, error=StoreUnavailable("away")))
+    rig.now += 3600
+    rig.dispatcher.wake()
+    rig.dispatcher.hand_out()
+    assert rig.batches.empty()
