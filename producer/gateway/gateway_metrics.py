@@ -27,6 +27,7 @@ class GatewayMetrics:
         self._webhooks: Counter[tuple[str, str]] = Counter()
         self._verified: Counter[tuple[str, str]] = Counter()
         self._quarantined: Counter[tuple[str, str]] = Counter()
+        self._gone: set[str] = set()
         meter = metrics.get_meter("hookline.gateway")
         self._seconds = meter.create_histogram(names.WEBHOOK_SECONDS)
         for name, counts, labels in (
@@ -34,7 +35,7 @@ class GatewayMetrics:
             (names.SIGNATURE_VERIFIED, self._verified, ("connection", "secret_name")),
             (names.QUARANTINED, self._quarantined, ("connection", "reason")),
         ):
-            meter.create_observable_counter(name, callbacks=[_counts(counts, labels)])
+            meter.create_observable_counter(name, callbacks=[_counts(counts, labels, self._gone)])
         meter.create_observable_counter(
             names.PUBLISH_FAILED,
             callbacks=[
@@ -54,12 +55,16 @@ class GatewayMetrics:
 
     def forget(self, connection: str) -> None:
         """A connection was removed: labels are of those that there are. From any thread."""
+        # A request that is under way is counted once more, later.
+        self._gone.add(connection)
         for counts in (self._webhooks, self._verified, self._quarantined):
             for labels in [labels for labels in counts.copy() if labels[0] == connection]:
                 counts.pop(labels, None)
 
     def verified(self, connection: str, secret_name: str) -> None:
         """A signature was verified, by which secret."""
+        if self._gone:
+            self._gone.discard(connection)
         self._verified[connection, secret_name] += 1
 
     def quarantined(self, connection: str, reason: str) -> None:
@@ -74,7 +79,7 @@ class GatewayMetrics:
 
 
 def _counts(
-    counts: Counter[tuple[str, str]], labels: tuple[str, str]
+    counts: Counter[tuple[str, str]], labels: tuple[str, str], gone: set[str]
 ) -> Callable[[CallbackOptions], Iterable[Observation]]:
     def observe(_: CallbackOptions) -> Iterable[Observation]:
         first, second = labels
@@ -82,6 +87,7 @@ def _counts(
         return [
             Observation(count, {first: one, second: two})
             for (one, two), count in counts.copy().items()
+            if one not in gone
         ]
 
     return observe
