@@ -45,12 +45,12 @@ parts-vault: .venv/ready  ## Build a real Vault for the tests, once (Go; 8-14 mi
 
 constraints: .venv/ready  ## Choose all versions anew.
 	@$(BIN)/uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --upgrade \
-		--generate-hashes --no-emit-index-url --no-header --no-annotate --quiet -o constraints.txt
+		--generate-hashes --no-header --no-annotate --quiet -o constraints.txt
 
 rivals: .venv/ready  ## Choose the versions of the benchmark's rivals anew.
 	@for name in rivals consumer_rivals; do \
 		$(BIN)/uv pip compile benchmarks/$$name.in --universal --python-version 3.11 --upgrade \
-		--generate-hashes --no-emit-index-url --no-header --no-annotate --quiet \
+		--generate-hashes --no-header --no-annotate --quiet \
 		-o benchmarks/$$name.txt || exit 1; done
 
 clean:  ## Remove what was built here.
