@@ -63,11 +63,6 @@ class GatewayServer:
         self._look_s = min(_MAX_LOOK_S, limits.head_s / 4, limits.body_s / 4)
         self._looking: asyncio.TimerHandle | None = None
 
-    @property
-    def connections(self) -> int:
-        """How many are open."""
-        return len(self._connections)
-
     async def start(self) -> None:
         """Begin to answer; ConfigurationError if the address cannot be listened on."""
         try:
