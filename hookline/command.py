@@ -34,7 +34,7 @@ class _Commands(click.Group):
     def get_command(self, context: click.Context, name: str) -> click.Command | None:
         if name not in _COMMANDS:
             return None
-        module = importlib.import_module(f"hookline.{name.replace('-', '_')}_command")
+        module = importlib.import_module(f"hookline.commands.{name.replace('-', '_')}")
         found: click.Command = module.command
         return found
 

@@ -44,3 +44,13 @@ def trace_id(request_id: bytes) -> int:
 def sampled(request_id: bytes, bound: int) -> bool:
     """What `TraceIdRatioBased` decides for this id; `bound` is ratio * 2**64."""
     return int.from_bytes(request_id[8:], "big") < bound
+
+
+def server_span_id(request_id: bytes) -> bytes:
+    """The gateway's SERVER span of a request that is not sampled, if it is made afterwards."""
+    return request_id[2:10]
+
+
+def send_span_id(request_id: bytes) -> bytes:
+    """Its PRODUCER span: in the traceparent that the log carries, so that nobody has to keep it."""
+    return request_id[8:]

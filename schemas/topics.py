@@ -85,4 +85,17 @@ CONNECTIONS: Final = Topic(
     purpose="which connections there are; the last word on each is kept",
 )
 
-ALL: Final = (EVENTS, QUARANTINE, DEAD_LETTERS, CONNECTIONS)
+EXECUTIONS: Final = Topic(
+    name="hookline.executions",
+    partitions=4,
+    retention_ms=2 * DAY_MS,
+    cleanup="delete",
+    max_message_bytes=4 * 1024 * 1024,
+    key="none",
+    value="Executions or Receptions, Avro single-object",
+    written_by="gateway, consumer",
+    read_by="monitor",
+    purpose="how each request was taken and each event applied, with the time of every step",
+)
+
+ALL: Final = (EVENTS, QUARANTINE, DEAD_LETTERS, CONNECTIONS, EXECUTIONS)

@@ -14,9 +14,9 @@ import uvloop
 
 from producer.gateway import answers
 from producer.gateway.answers import Refusal
-from producer.gateway.bodies import Bodies
-from producer.gateway.http_exchange import Exchange, HttpLimits
-from producer.gateway.server import GatewayServer
+from producer.gateway.http.bodies import Bodies
+from producer.gateway.http.exchange import Exchange, HttpLimits
+from producer.gateway.http.server import GatewayServer
 
 
 class ConstantApp:

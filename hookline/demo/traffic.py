@@ -11,7 +11,7 @@ from typing import Final
 import httpx
 import msgspec
 
-from hookline.samples import sample
+from hookline.commands.samples import sample
 from producer.providers.provider import Provider
 
 _AT_ONCE: Final = 16

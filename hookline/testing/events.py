@@ -13,7 +13,7 @@ from uuid import uuid4
 
 import msgspec
 
-from hookline.samples import sample
+from hookline.commands.samples import sample
 from producer.providers.provider import Batch, Part, Request, Unreadable
 from producer.providers.registry import build
 from schemas.errors import ConfigurationError

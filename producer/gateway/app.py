@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from producer.gateway import answers
 from producer.gateway.answers import Answer, Refusal
-from producer.gateway.http_exchange import Exchange
+from producer.gateway.http.exchange import Exchange
 from producer.gateway.receiver import Receiver
 from producer.gateway.taken import Taken
 

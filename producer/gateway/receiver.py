@@ -15,9 +15,9 @@ from typing import Any, Protocol
 from producer.gateway import accounts, answers
 from producer.gateway.answers import Answer, Refusal
 from producer.gateway.connections import ConnectionTable, Entry
-from producer.gateway.content_encoding import inflated
 from producer.gateway.envelopes import Arrival, dead_letter, envelope, kept
 from producer.gateway.gateway_metrics import GatewayMetrics
+from producer.gateway.http.content_encoding import inflated
 from producer.gateway.limits import ConnectionLimits
 from producer.gateway.outbox import EventSink, Outbox, Record
 from producer.gateway.refusal_log import RefusalLog

@@ -10,11 +10,10 @@ from typing import Final
 from schemas import request_id as request_ids
 
 _REFILL_BYTES: Final = 4096
-_SPAN_ID_BYTES: Final = 8
 
 
 class RequestIds:
-    """Makes request ids, and span ids for the traceparents of requests without spans."""
+    """Makes request ids, and the traceparents of requests without spans."""
 
     def __init__(
         self,
@@ -32,7 +31,8 @@ class RequestIds:
 
     def unsampled_traceparent(self, request_id: str) -> str:
         """The traceparent of a request without spans: its trace id is still the request id."""
-        return f"00-{request_id}-{self._take(_SPAN_ID_BYTES).hex()}-00"
+        # The span id is `send_span_id` of it.
+        return f"00-{request_id}-{request_id[16:]}-00"
 
     def _take(self, size: int) -> bytes:
         at = self._at

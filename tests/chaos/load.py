@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import msgspec
 
-from hookline.samples import sample
+from hookline.commands.samples import sample
 from producer.providers.provider import Provider
 from producer.providers.registry import build
 

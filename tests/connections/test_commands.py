@@ -10,8 +10,8 @@ import pytest
 import yaml
 from click.testing import CliRunner, Result
 
-from hookline.connections_command import command as connections
-from hookline.secrets_command import command as secrets
+from hookline.commands.connections import command as connections
+from hookline.commands.secrets import command as secrets
 from producer.connections.clients import TopicAccess
 from producer.connections.editor import Editor
 from producer.connections.seeding import plan_seeding

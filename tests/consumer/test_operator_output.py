@@ -12,7 +12,8 @@ from click.testing import CliRunner
 from consumer.stores.contract import Letter, ParkedEvent, Partition
 from consumer.stores.operations import Filter, Operations, StoredLetter
 from consumer.stores.sqlite import SqliteStore
-from hookline import dead_letters_command, parked_command
+from hookline.commands import dead_letters as dead_letters_command
+from hookline.commands import parked as parked_command
 from schemas.dead_letter import DeadLetter
 
 P0 = Partition("events", 0)

@@ -14,14 +14,9 @@ from click.testing import CliRunner, Result
 from consumer.core.backoff import Backoff
 from consumer.core.disposition import Policy
 from consumer.engine.commands import Limits, ParkingLimits
-from hookline import (
-    Event,
-    Handlers,
-    PermanentError,
-    Transaction,
-    dead_letters_command,
-    parked_command,
-)
+from hookline import Event, Handlers, PermanentError, Transaction
+from hookline.commands import dead_letters as dead_letters_command
+from hookline.commands import parked as parked_command
 from tests.consumer.bench import FAST, HASTY, SOON, Bench, inserting, put, until
 from tests.parts.kafka import KafkaBroker
 

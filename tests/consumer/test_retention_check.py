@@ -8,8 +8,8 @@ from uuid import uuid4
 import pytest
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
 
-from hookline.retention_check import short_retention, warn_of_short_retention
-from hookline.settings_model import Settings
+from hookline.processes.retention_check import short_retention, warn_of_short_retention
+from hookline.settings.model import Settings
 from tests.parts.kafka import KafkaBroker
 
 DAY_MS = 86_400_000
@@ -53,7 +53,7 @@ def test_the_topics_own_retention_is_looked_at(
 def test_without_kafka_nothing_is_said(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("hookline.retention_check._TIMEOUT_S", 1.0)
+    monkeypatch.setattr("hookline.processes.retention_check._TIMEOUT_S", 1.0)
     settings = Settings.model_validate({"kafka": {"bootstrap_servers": "127.0.0.1:1"}})
     thread = warn_of_short_retention(settings, {})
     thread.join(10)

@@ -12,8 +12,8 @@ import pytest
 from credentials.aws_secrets_manager import AwsSecretsManagerBackend, region_of
 from credentials.reference import parse_reference
 from credentials.secret import Secret
-from hookline.logs import configure_logs
-from hookline.redaction import Redactor
+from hookline.telemetry.logs import configure_logs
+from hookline.telemetry.redaction import Redactor
 from schemas.errors import BackendAway, SecretUnavailable
 from tests.credentials.aws_refusals import AwsRefusals
 from tests.parts.moto import REGION, MotoServer

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from credentials.secret import Secret
-from hookline.settings import load
+from hookline.settings.loading import load
 from schemas.errors import ConfigurationError, SecretUnavailable
 from tests.credentials.vault_standin import VaultStandIn
 

@@ -12,7 +12,8 @@ import os
 import sys
 from typing import Any
 
-from hookline import command, logs
+from hookline import command
+from hookline.telemetry.providers import logs
 from producer.gateway.receiver import Receiver
 
 _receive: Any = Receiver.receive

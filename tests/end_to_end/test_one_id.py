@@ -13,7 +13,7 @@ import httpx
 import pytest
 from confluent_kafka import Consumer, TopicPartition
 
-from hookline.samples import sample
+from hookline.commands.samples import sample
 from producer.providers.registry import build
 from schemas import request_id as request_ids
 from tests.end_to_end.running import Running, until

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from producer.gateway.content_encoding import inflated
+from producer.gateway.http.content_encoding import inflated
 from producer.providers.provider import Unreadable
 from schemas.codec import DEAD_LETTER, EVENT
 from tests.gateway.http_socket import HttpSocket, Response, head

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from credentials.key_ring import Key, KeyRing
-from hookline.limit_settings import LimitSettings
+from hookline.settings.limits import LimitSettings
 from producer.gateway import answers
 from producer.gateway.answers import Answer
 from producer.gateway.connections import ConnectionTable, Entry

@@ -13,13 +13,13 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from hookline.gateway_supervisor import Supervisor, refuse_taken
-from hookline.gateway_worker import Worker
-from hookline.settings import Settings
-from hookline.settings_model import GatewaySettings, SpoolSettings
-from hookline.spool_files import spool_files, warn_of_leftovers
-from hookline.worker_line import Health, NoAnswer, SupervisorEnd, WorkerEnd
-from hookline.worker_metrics import gauge, labelled, merged
+from hookline.processes.gateway_supervisor import Supervisor, refuse_taken
+from hookline.processes.gateway_worker import Worker
+from hookline.processes.spool_files import spool_files, warn_of_leftovers
+from hookline.processes.worker_line import Health, NoAnswer, SupervisorEnd, WorkerEnd
+from hookline.processes.worker_metrics import gauge, labelled, merged
+from hookline.settings.loading import Settings
+from hookline.settings.model import GatewaySettings, SpoolSettings
 from producer.publish.spool_file import Change, Row, SpoolFile, pack_headers
 from schemas.errors import ConfigurationError
 

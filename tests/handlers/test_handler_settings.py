@@ -13,7 +13,7 @@ from standardwebhooks import Webhook
 from credentials.environment import EnvironmentBackend
 from credentials.resolver import Resolver
 from hookline import Handlers
-from hookline.handler_settings import ForwardSettings, UpsertSettings, paramstyle, register
+from hookline.settings.handlers import ForwardSettings, UpsertSettings, paramstyle, register
 from hookline.testing import event, run, samples
 from schemas.errors import ConfigurationError, HooklineError, SecretError
 from tests.handlers.http_server import HttpServer, http_server

@@ -5,8 +5,8 @@ import random
 import pytest
 import yaml
 
-from hookline.providers_docs import providers_page
-from hookline.samples import sample
+from hookline.commands.providers_docs import providers_page
+from hookline.commands.samples import sample
 from producer.providers.options import problems
 from producer.providers.provider import Batch, Identity, Request, Verified
 from producer.providers.registry import PROVIDERS, build

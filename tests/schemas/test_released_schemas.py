@@ -19,9 +19,11 @@ RELEASED = {
     "connection.v1.avsc": "81d9bc86469ba87fb2e4b6e6407501bf5f103c88774bec8a5b120ffa157e8e08",
     "dead_letter.v1.avsc": "bb9404acc6fba60b7b7260cd006f3439665cafa0aaf2d7b923e6ac16a2c11bd6",
     "event.v1.avsc": "49115ae4942b55a84ecdb6d312fef747440d2ec682174f5b076bbbd00d308999",
+    "executions.v1.avsc": "0ce727d0d715da3c41e9bc09c6f10dffbce52cabd374e70e8a7d5b3924435c73",
+    "receptions.v1.avsc": "c10a4f9edb2a1cb1efa0ae8c49323c4d8202e9479bb00ff60995378e2aba28f8",
     "revocation.v1.avsc": "d657210801ab8b693a755abc717ba194ffeb2769da2a613cdad515405a4b426f",
 }
-RECORDS = ("connection", "dead_letter", "event", "revocation")
+RECORDS = ("connection", "dead_letter", "event", "executions", "receptions", "revocation")
 
 
 def test_a_released_file_is_never_edited() -> None:

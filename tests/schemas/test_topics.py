@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hookline.settings_model import GatewaySettings, TopicSettings
+from hookline.settings.model import GatewaySettings, TopicSettings
 from schemas import topics
 from schemas.codec import DEAD_LETTER, EVENT
 from schemas.dead_letter import DeadLetter
@@ -12,7 +12,7 @@ from schemas.event import MAX_ID_CHARS, Event
 from schemas.topics import Topic
 
 EVERY = pytest.mark.parametrize("topic", topics.ALL, ids=lambda topic: topic.name)
-PROCESSES = {"gateway", "consumer", "operators"}
+PROCESSES = {"gateway", "consumer", "operators", "monitor"}
 
 
 def test_all_topics_are_in_the_list_once() -> None:
@@ -23,12 +23,17 @@ def test_all_topics_are_in_the_list_once() -> None:
 
 @EVERY
 def test_each_says_who_writes_it_who_reads_it_and_what_it_holds(topic: Topic) -> None:
-    assert topic.written_by in PROCESSES
+    assert set(topic.written_by.split(", ")) <= PROCESSES
     assert topic.read_by in PROCESSES
     assert topic.written_by != topic.read_by
     for text in (topic.key, topic.value, topic.purpose):
         assert text.strip()
-    assert topic.value.split(",")[0] in {"Event", "DeadLetter", "Connection or Revocation"}
+    assert topic.value.split(",")[0] in {
+        "Event",
+        "DeadLetter",
+        "Connection or Revocation",
+        "Executions or Receptions",
+    }
 
 
 @EVERY
@@ -71,11 +76,17 @@ def test_the_largest_body_that_settings_allow_fits(kept_headers: dict[str, str])
 
 def test_settings_rename_topics_and_size_only_the_events_topic() -> None:
     settings = TopicSettings(
-        events="e", quarantine="q", dead_letters="d", connections="c", partitions=7
+        events="e",
+        quarantine="q",
+        dead_letters="d",
+        connections="c",
+        executions="x",
+        partitions=7,
     )
-    events, quarantine, dead_letters, connections = settings.resolved()
+    events, quarantine, dead_letters, connections, executions = settings.resolved()
     assert (events.name, events.partitions) == ("e", 7)
     assert (quarantine.name, quarantine.partitions) == ("q", topics.QUARANTINE.partitions)
     assert (dead_letters.name, dead_letters.partitions) == ("d", topics.DEAD_LETTERS.partitions)
     assert (connections.name, connections.partitions) == ("c", 1)
+    assert (executions.name, executions.partitions) == ("x", topics.EXECUTIONS.partitions)
     assert events.written_by == topics.EVENTS.written_by

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hookline.settings import load
-from hookline.settings_docs import settings_page
+from hookline.settings.loading import load
+from hookline.settings.reference import settings_page
 from schemas.errors import ConfigurationError
 
 GOOD = """\

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from hookline.settings import load
+from hookline.settings.loading import load
 from producer.providers.registry import PROVIDERS
 from schemas.errors import ConfigurationError
 from tests.end_to_end.canaries import Canary, search

@@ -7,7 +7,7 @@ import warnings
 
 import pytest
 
-from hookline.logs import _CHATTY
+from hookline.telemetry.logs import _CHATTY
 
 
 @pytest.fixture(autouse=True)

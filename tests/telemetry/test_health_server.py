@@ -7,7 +7,7 @@ import threading
 import httpx
 import pytest
 
-from hookline.health_server import MAX_CONNECTIONS, HealthServer
+from hookline.processes.health_server import MAX_CONNECTIONS, HealthServer
 from schemas.errors import ConfigurationError
 
 

@@ -9,8 +9,8 @@ import sys
 import pytest
 
 from credentials.secret import MASK, Secret
-from hookline.logs import MAX_ITEMS, MAX_TEXT_CHARS, configure_logs
-from hookline.redaction import Redactor
+from hookline.telemetry.logs import MAX_ITEMS, MAX_TEXT_CHARS, configure_logs
+from hookline.telemetry.redaction import Redactor
 from schemas.errors import ConfigurationError
 from schemas.request_id import current_request_id
 
@@ -295,8 +295,8 @@ def test_uncaught_exceptions_and_warnings_of_a_process_are_redacted_lines():
     code = f"""
 import sys, threading, warnings
 from credentials.secret import Secret
-from hookline.logs import configure_logs
-from hookline.redaction import Redactor
+from hookline.telemetry.logs import configure_logs
+from hookline.telemetry.redaction import Redactor
 redactor = Redactor()
 redactor.register(Secret({CANARY!r}))
 configure_logs("INFO", "json", sys.stderr, redactor)

@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from credentials.secret import MASK, Secret
-from hookline.credential_settings import CredentialSettings
-from hookline.process import resolver_for
-from hookline.redaction import MIN_SECRET_CHARS, Redactor
-from hookline.settings_model import ConsumerSettings
-from hookline.stores import _with_password
+from hookline.processes.process import resolver_for
+from hookline.processes.stores import _with_password
+from hookline.settings.credentials import CredentialSettings
+from hookline.settings.model import ConsumerSettings
+from hookline.telemetry.redaction import MIN_SECRET_CHARS, Redactor
 
 CANARY = 'cänary "7f1c"/+\\é value'
 

@@ -13,9 +13,9 @@ from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode,
 from prometheus_client.parser import text_string_to_metric_families
 
 from credentials.secret import MASK, Secret
-from hookline.redaction import Redactor
-from hookline.span_export import COMPLAINT_INTERVAL_S, ExportComplaints
-from hookline.telemetry import RequestIdGenerator, Telemetry, configure_telemetry
+from hookline.telemetry.providers import RequestIdGenerator, Telemetry, configure_telemetry
+from hookline.telemetry.redaction import Redactor
+from hookline.telemetry.span_export import COMPLAINT_INTERVAL_S, ExportComplaints
 from schemas import metrics as names
 from schemas import request_id
 from schemas.errors import ConfigurationError
@@ -232,7 +232,7 @@ def test_an_absent_collector_slows_nothing_and_is_said_once(start, caplog, proto
         telemetry.shutdown(0.5)
         assert time.monotonic() - began_s < 5
     said = [r for r in caplog.records if r.name.startswith(("hookline", "opentelemetry"))]
-    assert [r.name for r in said] == ["hookline.telemetry"]
+    assert [r.name for r in said] == ["hookline.telemetry.providers"]
     assert "lost on its way out" in said[0].message
 
 

@@ -13,8 +13,8 @@ import pytest
 import yaml
 from standardwebhooks import Webhook
 
-from hookline.handler_loading import load_handlers
-from hookline.handler_settings import ForwardSettings, UpsertSettings
+from hookline.processes.handler_loading import load_handlers
+from hookline.settings.handlers import ForwardSettings, UpsertSettings
 from hookline.testing import event
 from tests.handlers.http_server import HttpServer, http_server
 

@@ -10,7 +10,7 @@ import yaml
 from click.testing import CliRunner, Result
 from confluent_kafka.admin import AdminClient
 
-from hookline.topics_command import command
+from hookline.commands.topics import command
 from schemas.errors import TopicError
 from tests.parts.kafka import KafkaBroker
 from tests.parts.process import free_port

@@ -1,0 +1,1 @@
+"""The commands of `hookline`, one module each, and what they share."""

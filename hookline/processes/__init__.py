@@ -1,0 +1,1 @@
+"""Where the long-lived processes are wired together from settings."""

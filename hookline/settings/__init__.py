@@ -1,0 +1,1 @@
+"""hookline.yaml: its models, how it is read, and its reference."""

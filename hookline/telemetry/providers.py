@@ -1,0 +1,278 @@
+"""Sets up tracing and metrics for a process, from the standard OTEL_… variables.
+
+Without an OTLP endpoint nothing is exported and spans cost nothing; /metrics always works.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from importlib.metadata import PackageNotFoundError, version
+from typing import Final, NamedTuple
+from urllib.parse import unquote
+
+from opentelemetry import metrics, trace
+from opentelemetry.exporter.prometheus import PrometheusMetricReader
+from opentelemetry.sdk.metrics import AlwaysOffExemplarFilter, MeterProvider
+from opentelemetry.sdk.metrics.export import (
+    MetricExporter,
+    MetricReader,
+    PeriodicExportingMetricReader,
+)
+from opentelemetry.sdk.metrics.view import ExplicitBucketHistogramAggregation, View
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
+from opentelemetry.sdk.trace.id_generator import IdGenerator
+from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
+from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
+
+from credentials.secret import Secret
+from hookline.telemetry.redaction import Redactor
+from hookline.telemetry.span_export import ExportComplaints, RedactingSpanExporter
+from schemas import request_id
+from schemas.errors import ConfigurationError
+from schemas.metrics import HISTOGRAM_BOUNDS
+
+#: The Content-Type of what `Telemetry.metrics_text` gives.
+METRICS_CONTENT_TYPE: Final = CONTENT_TYPE_PLAIN_0_0_4
+
+_PROTOCOLS: Final = ("http/protobuf", "grpc")
+_PATHS: Final = {"TRACES": "v1/traces", "METRICS": "v1/metrics"}
+
+
+class RequestIdGenerator(IdGenerator):
+    """Trace ids are request ids: the current one, or a new one of the same form."""
+
+    def __init__(
+        self,
+        unix_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+        random_bytes: Callable[[int], bytes] = random.randbytes,
+    ) -> None:
+        self._unix_ms = unix_ms
+        self._random_bytes = random_bytes
+
+    def generate_trace_id(self) -> int:
+        """128 bits: 48 of Unix time in ms, 80 random."""
+        current = request_id.current_request_id.get()
+        if current is None:
+            current = request_id.make(self._unix_ms(), self._random_bytes(request_id.RANDOM_BYTES))
+        return request_id.trace_id(current)
+
+    def generate_span_id(self) -> int:
+        """64 random bits, never 0, which W3C Trace Context forbids."""
+        while not (span_id := int.from_bytes(self._random_bytes(8), "big")):
+            pass
+        return span_id
+
+    def is_trace_id_random(self) -> bool:
+        """True: the low 56 bits are random (W3C Trace Context level 2)."""
+        return True
+
+
+class Telemetry:
+    """A process's tracing and metrics, made by `configure_telemetry`."""
+
+    def __init__(
+        self,
+        tracer_provider: trace.TracerProvider,
+        meter_provider: MeterProvider,
+        registry: CollectorRegistry,
+        sampling_bound: int,
+        complaints: ExportComplaints,
+    ) -> None:
+        self.tracer_provider = tracer_provider
+        self.meter_provider = meter_provider
+        #: For `schemas.request_id.sampled`: ratio * 2**64, or 0 when spans go nowhere.
+        self.sampling_bound = sampling_bound
+        self._registry = registry
+        self._complaints = complaints
+        self._scrape = threading.Lock()
+
+    def install(self) -> Telemetry:
+        """Make these the providers that `trace.get_tracer` and `metrics.get_meter` use.
+
+        OpenTelemetry takes them once in a process. Gives itself back.
+        """
+        trace.set_tracer_provider(self.tracer_provider)
+        metrics.set_meter_provider(self.meter_provider)
+        return self
+
+    def metrics_text(self) -> bytes:
+        """All metrics in Prometheus' text format 0.0.4."""
+        # The reader hands its data over in a queue that two scrapes at once would share.
+        with self._scrape:
+            return generate_latest(self._registry)
+
+    def shutdown(self, within_s: float) -> bool:
+        """Export what is left; False if that took longer than `within_s` and was given up."""
+        providers = [self.meter_provider, self.tracer_provider]
+        threads = [
+            # Daemons: an exporter that hangs must not keep the process.
+            threading.Thread(target=provider.shutdown, name="telemetry-shutdown", daemon=True)
+            for provider in providers
+            if isinstance(provider, MeterProvider | TracerProvider)
+        ]
+        deadline_s = time.monotonic() + within_s
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(max(0.0, deadline_s - time.monotonic()))
+        if any(thread.is_alive() for thread in threads):
+            return False
+        self._complaints.detach()
+        return True
+
+
+def configure_telemetry(
+    service_name: str,
+    sample_ratio: float,
+    environ: Mapping[str, str],
+    redactor: Redactor,
+    *,
+    environment: str = "",
+) -> Telemetry:
+    """Tracing and metrics for one process; ConfigurationError if an OTEL_… variable is wrong.
+
+    Follows OpenTelemetry's "Environment Variable Specification": an endpoint, general or of one
+    signal, turns the export of that signal on. `environment` becomes the resource attribute
+    deployment.environment.name.
+    """
+    if not 0.0 <= sample_ratio <= 1.0:
+        raise ConfigurationError(
+            f"the sample ratio is a number from 0 to 1, not {sample_ratio}: 0.1 traces one "
+            "request in ten"
+        )
+    traces = _target(environ, "TRACES")
+    metrics_target = _target(environ, "METRICS")
+    _register_header_values(environ, redactor)
+    resource = _resource(service_name, environment)
+    complaints = ExportComplaints()
+    if traces is not None or metrics_target is not None:
+        complaints.attach()
+
+    registry = CollectorRegistry()
+    ProcessCollector(registry=registry)
+    readers: list[MetricReader] = [
+        PrometheusMetricReader(registry=registry, scope_info_enabled=False)
+    ]
+    if metrics_target is not None:
+        readers.append(PeriodicExportingMetricReader(_metric_exporter(metrics_target)))
+    meter_provider = MeterProvider(
+        readers,
+        resource,
+        exemplar_filter=AlwaysOffExemplarFilter(),
+        shutdown_on_exit=False,
+        views=[
+            View(
+                instrument_name=name,
+                aggregation=ExplicitBucketHistogramAggregation(bounds, record_min_max=False),
+            )
+            for name, bounds in HISTOGRAM_BOUNDS.items()
+        ],
+    )
+
+    if traces is None:
+        return Telemetry(trace.NoOpTracerProvider(), meter_provider, registry, 0, complaints)
+    sampler = TraceIdRatioBased(sample_ratio)
+    tracer_provider = TracerProvider(
+        sampler=ParentBased(sampler),
+        resource=resource,
+        shutdown_on_exit=False,
+        id_generator=RequestIdGenerator(),
+    )
+    exporter = RedactingSpanExporter(_span_exporter(traces), redactor)
+    tracer_provider.add_span_processor(BatchSpanProcessor(exporter))
+    return Telemetry(tracer_provider, meter_provider, registry, sampler.bound, complaints)
+
+
+class _Target(NamedTuple):
+    endpoint: str
+    protocol: str
+
+
+def _target(environ: Mapping[str, str], signal: str) -> _Target | None:
+    def read(name: str) -> str:
+        return environ.get(name, "").strip()
+
+    if read("OTEL_SDK_DISABLED").lower() == "true":
+        return None
+    if read(f"OTEL_{signal}_EXPORTER").lower() == "none":
+        return None
+    own, general = f"OTEL_EXPORTER_OTLP_{signal}_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"
+    name = own if read(own) else general
+    endpoint = read(name)
+    if not endpoint:
+        return None
+    protocol = (
+        read(f"OTEL_EXPORTER_OTLP_{signal}_PROTOCOL")
+        or read("OTEL_EXPORTER_OTLP_PROTOCOL")
+        or _PROTOCOLS[0]
+    )
+    if protocol not in _PROTOCOLS:
+        raise ConfigurationError(
+            f"OTEL_EXPORTER_OTLP_PROTOCOL {protocol!r} is not supported: use "
+            + " or ".join(_PROTOCOLS)
+        )
+    if protocol == "grpc":
+        return _Target(endpoint, protocol)
+    if not endpoint.startswith(("http://", "https://")):
+        raise ConfigurationError(
+            f"{name} must start with http:// or https://, such as http://localhost:4318 (not "
+            "shown, it may hold a password)"
+        )
+    if name == general:
+        endpoint = f"{endpoint.rstrip('/')}/{_PATHS[signal]}"
+    return _Target(endpoint, protocol)
+
+
+# The exporters are imported where they are used: they bring an HTTP client or gRPC with them,
+# which a process that exports nothing need not load.
+
+
+def _span_exporter(target: _Target) -> SpanExporter:
+    if target.protocol == "grpc":
+        from opentelemetry.exporter.otlp.proto.grpc import trace_exporter as grpc
+
+        return grpc.OTLPSpanExporter(endpoint=target.endpoint)
+    from opentelemetry.exporter.otlp.proto.http import trace_exporter as http
+
+    return http.OTLPSpanExporter(endpoint=target.endpoint)
+
+
+def _metric_exporter(target: _Target) -> MetricExporter:
+    if target.protocol == "grpc":
+        from opentelemetry.exporter.otlp.proto.grpc import metric_exporter as grpc
+
+        return grpc.OTLPMetricExporter(endpoint=target.endpoint)
+    from opentelemetry.exporter.otlp.proto.http import metric_exporter as http
+
+    return http.OTLPMetricExporter(endpoint=target.endpoint)
+
+
+def _register_header_values(environ: Mapping[str, str], redactor: Redactor) -> None:
+    # These are a vendor's API keys, and an exporter may quote its request when it fails.
+    for signal in ("", "TRACES_", "METRICS_"):
+        for header in environ.get(f"OTEL_EXPORTER_OTLP_{signal}HEADERS", "").split(","):
+            for word in unquote(header.partition("=")[2]).split():
+                if len(word) >= 8:
+                    redactor.register(Secret(word))
+
+
+def _resource(service_name: str, environment: str) -> Resource:
+    try:
+        service_version = version("hookline")
+    except PackageNotFoundError:
+        service_version = "unknown"
+    attributes = {
+        "service.name": service_name,
+        "service.version": service_version,
+        "service.instance.id": str(uuid.uuid4()),
+    }
+    if environment:
+        attributes["deployment.environment.name"] = environment
+    return Resource.create(attributes)
