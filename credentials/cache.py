@@ -10,12 +10,14 @@ from __future__ import annotations
 import logging
 import threading
 import time
+import traceback
 from collections import OrderedDict
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import msgspec
 
+from credentials.absence import Absences
 from credentials.reference import Reference
 from credentials.resolver import SecretBackend
 from credentials.secret import Secret
@@ -23,8 +25,6 @@ from credentials.value import away
 from schemas.errors import BackendAway, SecretError
 
 _log = logging.getLogger("hookline.credentials")
-#: Places (a Vault, a region, a key vault) whose absence is remembered; the oldest is forgotten.
-_MAX_PLACES: Final = 256
 
 
 class CachePolicy(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,11 +45,6 @@ class CachePolicy(msgspec.Struct, frozen=True, kw_only=True):
 class _Entry(msgspec.Struct, frozen=True):
     secret: Secret
     fetched_s: float
-
-
-class _Away(msgspec.Struct):
-    retry_at_s: float
-    why: str
 
 
 class _Flight:
@@ -85,9 +80,14 @@ class CachedBackend:
         # In the order of use, so that the first is the one to forget.
         self._entries: OrderedDict[Reference, _Entry] = OrderedDict()
         self._flights: dict[Reference, _Flight] = {}
-        self._away: OrderedDict[str, _Away] = OrderedDict()
-        # A set in order. Only what has an entry gets in: so it is bounded as the entries are.
-        self._due: OrderedDict[Reference, None] = OrderedDict()
+        self._absences = Absences(
+            retry_s=self._policy.retry_s,
+            hold_s=self._policy.wait_s,
+            max_entries=self._policy.max_entries,
+        )
+        # In order; true is the one try of a place that is away. Only what has an entry gets in: so
+        # it is bounded as the entries are.
+        self._due: OrderedDict[Reference, bool] = OrderedDict()
         self._work = threading.Condition(self._lock)
         self._thread: threading.Thread | None = None
         self._closed = False
@@ -111,12 +111,17 @@ class CachedBackend:
                 if now_s - entry.fetched_s >= self._policy.ttl_s - self._policy.refresh_ahead_s:
                     self._refresh_soon(reference)
                 return entry.secret
+            place = self._place_of(reference)
+            if why := self._absences.why(place, reference, now_s):
+                return _given(self._last_good(reference, why, now_s))
             flight = self._flights.get(reference)
             mine = flight is None
             if flight is None:
-                absent = self._away.get(self._place_of(reference))
-                if absent is not None and now_s < absent.retry_at_s:
-                    return _given(self._last_good(reference, absent.why, now_s))
+                tried = self._absences.begin(place, reference, now_s, self._likeliest(place))
+                if tried != reference:
+                    self._put_to_work(tried, trying=True)
+                    why = self._absences.why(place, reference, now_s)
+                    return _given(self._last_good(reference, why, now_s))
                 flight = self._flights[reference] = _Flight()
         if mine:
             self._fly(reference, flight)
@@ -136,12 +141,23 @@ class CachedBackend:
         if thread is not None:
             thread.join(timeout_s)
 
+    def silent_s(self) -> float:
+        """How long the backend has given no answer, to anything that is still wanted of it."""
+        with self._lock:
+            return self._absences.silent_s(self._now_s())
+
     def _fly(self, reference: Reference, flight: _Flight) -> None:
         outcome: Secret | SecretError = away(reference, "the fetch broke off")
         try:
             outcome = self._backend.fetch(reference)
         except SecretError as error:
             outcome = error
+        # A client may fail in ways that are not ours, with a text that holds anything. It is no
+        # word about the secret; and who asks for many goes on with the next.
+        except Exception as error:
+            frame = traceback.extract_tb(error.__traceback__)[-1]
+            where = f"{Path(frame.filename).stem}:{frame.lineno}"
+            outcome = away(reference, f"its client failed ({type(error).__name__} at {where})")
         finally:
             # Also when the backend broke: whoever waits must not wait in vain.
             with self._lock:
@@ -155,7 +171,7 @@ class CachedBackend:
         place = self._place_of(reference)
         if isinstance(outcome, BackendAway):
             why = str(outcome).removeprefix(f"{reference} cannot be read: ")
-            if place not in self._away:
+            if self._absences.failed(place, reference, why, now_s):
                 _log.warning(
                     "a secret backend does not answer; the last good values count meanwhile",
                     extra={
@@ -167,12 +183,21 @@ class CachedBackend:
                         }
                     },
                 )
-            self._away[place] = _Away(now_s + self._policy.retry_s, why)
-            while len(self._away) > _MAX_PLACES:
-                self._away.popitem(last=False)
+                # Whether it is the place or this secret alone, another one shows.
+                for other in self._likeliest(place):
+                    if other != reference:
+                        self._put_to_work(other, trying=True)
+                        break
             return self._last_good(reference, why, now_s)
-        if self._away.pop(place, None) is not None:
+        failing = self._absences.answered(place, reference, now_s)
+        if failing is not None:
             _log.info("a secret backend answers again", extra={"data": {"place": place}})
+            for one in failing:
+                _log.warning(
+                    "a secret backend answers, but not for this secret; its last good value "
+                    "counts meanwhile",
+                    extra={"data": {"place": place, "reference": str(one)}},
+                )
         if isinstance(outcome, SecretError):
             if self._entries.pop(reference, None) is not None:
                 _log.warning(
@@ -202,16 +227,25 @@ class CachedBackend:
             reference, f"{why} (its last good value is older than {self._policy.keep_s:g} s)"
         )
 
+    def _likeliest(self, place: str) -> Iterator[Reference]:
+        """Whose value the place gave last is the likeliest to be given again."""
+        # Looked for only when the place is away, at most once a try.
+        entries = [item for item in self._entries.items() if self._place_of(item[0]) == place]
+        entries.sort(key=lambda item: item[1].fetched_s, reverse=True)
+        for reference, _ in entries:
+            yield reference
+
     def _refresh_soon(self, reference: Reference) -> None:
-        absent = self._away.get(self._place_of(reference))
-        if (
-            self._closed
-            or reference in self._flights
-            or reference in self._due
-            or (absent is not None and self._now_s() < absent.retry_at_s)
-        ):
+        if reference not in self._flights and not self._left_alone(reference):
+            self._put_to_work(reference, trying=False)
+
+    def _left_alone(self, reference: Reference) -> bool:
+        return bool(self._absences.why(self._place_of(reference), reference, self._now_s()))
+
+    def _put_to_work(self, reference: Reference, *, trying: bool) -> None:
+        if self._closed:
             return
-        self._due[reference] = None
+        self._due[reference] = trying or self._due.get(reference, False)
         # Not alive: this process was forked from the one that started it.
         if self._thread is None or not self._thread.is_alive():
             self._thread = threading.Thread(
@@ -227,18 +261,14 @@ class CachedBackend:
                     self._work.wait()
                 if self._closed:
                     return
-                reference, _ = self._due.popitem(last=False)
+                reference, trying = self._due.popitem(last=False)
                 if reference in self._flights or reference not in self._entries:
                     continue
+                # The place may have gone away since it was put here.
+                if self._left_alone(reference) and not trying:
+                    continue
                 flight = self._flights[reference] = _Flight()
-            try:
-                self._fly(reference, flight)
-            except Exception:
-                # A fault of ours or of a client's: the value counts until its time is over.
-                _log.exception(
-                    "a secret could not be refreshed",
-                    extra={"data": {"reference": str(reference)}},
-                )
+            self._fly(reference, flight)
 
 
 def _given(outcome: Secret | SecretError | None) -> Secret:

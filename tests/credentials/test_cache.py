@@ -252,7 +252,7 @@ def test_a_refusal_in_the_background_counts_too(
         cache.fetch(A)
 
 
-def test_a_fault_in_the_background_is_logged_and_the_value_counts_on(
+def test_a_client_s_fault_in_the_background_is_said_and_the_value_counts_on(
     cache: CachedBackend, backend: Backend, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
     cache.fetch(A)
@@ -272,17 +272,33 @@ def test_a_fault_in_the_background_is_logged_and_the_value_counts_on(
     assert backend.asking.acquire(timeout=10)
     settled(cache)
     assert cache.fetch(A) == Secret("two")
-    assert "could not be refreshed" in caplog.text
+    reasons = [vars(record)["data"].get("reason", "") for record in caplog.records]
+    assert "ZeroDivisionError at test_cache" in reasons[0]
 
 
-def test_a_fault_in_the_foreground_lets_nobody_wait(cache: CachedBackend, backend: Backend) -> None:
+def test_a_client_s_fault_in_the_foreground_lets_nobody_wait(
+    cache: CachedBackend, backend: Backend
+) -> None:
     def broken(reference: Reference) -> Secret:
         raise ZeroDivisionError
 
     backend.answers = broken
-    with pytest.raises(ZeroDivisionError):
+    with pytest.raises(BackendAway, match="ZeroDivisionError"):
         cache.fetch(A)
     backend.says("two")
+    with pytest.raises(BackendAway, match="ZeroDivisionError"):
+        cache.fetch(A)
+
+
+def test_a_fetch_that_is_broken_off_lets_nobody_wait(
+    cache: CachedBackend, backend: Backend
+) -> None:
+    def broken(reference: Reference) -> Secret:
+        raise KeyboardInterrupt
+
+    backend.answers = broken
+    with pytest.raises(KeyboardInterrupt):
+        cache.fetch(A)
     with pytest.raises(BackendAway, match="broke off"):
         cache.fetch(A)
 
