@@ -58,6 +58,8 @@ class RingRefresher:
         self._pause_s = pause_s
         # (connection, secret's name) that are out, so that each is said once.
         self._lost: set[tuple[str, str]] = set()
+        # Connections that could not be looked at, for the same reason.
+        self._faulty: set[str] = set()
         self._stop = threading.Event()
         self._wake = threading.Event()
         self._thread: threading.Thread | None = None
@@ -82,8 +84,10 @@ class RingRefresher:
         """One round; how many rings were swapped."""
         swapped = 0
         doubtful: list[WatchedRing] = []
+        rings = list(self._rings())
         lost_before, self._lost = self._lost, set()
-        for watched in self._rings():
+        self._faulty.intersection_update({watched.connection_id for watched in rings})
+        for watched in rings:
             if self._stop.wait(self._pause_s):
                 return swapped
             unsure = False
@@ -110,13 +114,26 @@ class RingRefresher:
     def _look(
         self, watched: WatchedRing, lost: Callable[[SecretReference, SecretError], bool]
     ) -> int:
-        ring = watched.ring.refreshed(self._resolve, watched.prepare, lost)
+        name = watched.connection_id
+        try:
+            ring = watched.ring.refreshed(self._resolve, watched.prepare, lost)
+        # A fault of one backend or provider must not keep the others' secrets from being looked at.
+        # Its text may hold anything.
+        except Exception as error:
+            if name not in self._faulty:
+                self._faulty.add(name)
+                _log.error(
+                    "a connection's secrets cannot be looked at; its keys count as they are",
+                    extra={"data": {"connection": name, "error": type(error).__name__}},
+                )
+            return 0
+        self._faulty.discard(name)
         if ring is watched.ring:
             return 0
-        self._swap(watched.connection_id, watched.ring, ring)
+        self._swap(name, watched.ring, ring)
         _log.info(
             "a connection's secrets have changed; its new keys count from now on",
-            extra={"data": {"connection": watched.connection_id}},
+            extra={"data": {"connection": name}},
         )
         return 1
 

@@ -208,3 +208,30 @@ def test_times_still_count_in_a_refreshed_ring() -> None:
     assert [key.name for key in ring.active(49)] == ["old"]
     assert [key.material for key in ring.active(99)] == [b"11", b"2"]
     assert [key.name for key in ring.active(100)] == ["new"]
+
+
+def test_a_ring_that_cannot_be_looked_at_does_not_stop_the_look_at_the_others(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    store = Store(a="1", b="2", c="3")
+    table = two(store)
+
+    def resolve(ref: str) -> Secret:
+        if broken and ref == "env:a":
+            raise OSError("hunter2 is stale")
+        return store.resolve(ref)
+
+    broken = True
+    table.refresher._resolve = resolve
+    store.values["c"] = "33"
+    for _ in range(3):
+        table.refresher.refresh()
+    assert table.keys("other") == {"x": b"33"}
+    assert table.keys("acme") == {"old": b"1", "new": b"2"}
+    (said,) = [vars(record) for record in caplog.records if record.levelno == logging.ERROR]
+    assert said["data"] == {"connection": "acme", "error": "OSError"}
+    assert "hunter2" not in str([vars(record) for record in caplog.records])
+    broken = False
+    store.values["a"] = "11"
+    table.refresher.refresh()
+    assert table.keys("acme") == {"old": b"11", "new": b"2"}
