@@ -63,7 +63,8 @@ class Execution(msgspec.Struct, frozen=True, kw_only=True):
     #: The provider's time; 0 where it gives none.
     occurred_at_us: int = 0
     received_at_us: int
-    #: Kafka's time of the record: when the broker appended it, where the topic says so.
+    #: Kafka's time of the record: when the broker appended it, where the topic says so. 0: not
+    #: known, as it was parked before.
     in_kafka_at_us: int
     polled_at_us: int
     committed_at_us: int
@@ -88,8 +89,8 @@ class Execution(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def queue_ns(self) -> int:
-        """Waiting in Kafka, by the clocks of the broker and the consumer."""
-        return max(0, self.polled_at_us - self.in_kafka_at_us) * 1000
+        """Waiting in Kafka, by the clocks of the broker and the consumer; 0 if not known."""
+        return max(0, self.polled_at_us - self.in_kafka_at_us) * 1000 if self.in_kafka_at_us else 0
 
     @property
     def end_to_end_ns(self) -> int:

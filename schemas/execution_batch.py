@@ -308,7 +308,11 @@ def _packed(batch: Executions | Receptions, columns: Iterable[str]) -> dict[str,
     record = msgspec.structs.asdict(batch)
     for name in columns:
         if name in _TEXTS:
-            record[name] = "\0".join(record[name])
+            texts = record[name]
+            record[name] = joined = "\0".join(texts)
+            if joined.count("\0") >= max(1, len(texts)):
+                # An id of somebody's who writes to the topic without us.
+                record[name] = "\0".join(text.replace("\0", "\ufffd") for text in texts)
             continue
         numbers = array("q", record[name])
         if sys.byteorder == "big":

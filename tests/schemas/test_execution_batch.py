@@ -113,12 +113,22 @@ def test_an_event_takes_few_bytes() -> None:
     assert len(EXECUTIONS.encode(executions_of(rows))) < 500 * 200
 
 
+def test_an_id_with_a_nul_does_not_shift_the_ids_of_others() -> None:
+    rows = [execution(number) for number in range(3)]
+    rows[1] = msgspec.structs.replace(rows[1], event_id="a\0b", resource_id="\0")
+    read = decode_rows(EXECUTIONS.encode(executions_of(rows)))
+    assert [row.event_id for row in read] == [rows[0].event_id, "a\ufffdb", rows[2].event_id]
+    alone = decode_rows(EXECUTIONS.encode(executions_of(rows[1:2])))
+    assert [row.resource_id for row in alone] == ["\ufffd"]
+
+
 def test_times_that_follow_from_others() -> None:
     row = execution(1)
     assert row.queue_ns == 1_000_000
     assert row.end_to_end_ns == 3_000_000
     backwards = msgspec.structs.replace(row, polled_at_us=0, committed_at_us=0)
     assert backwards.queue_ns == backwards.end_to_end_ns == 0
+    assert msgspec.structs.replace(row, in_kafka_at_us=0).queue_ns == 0
 
 
 def execution(number: int) -> Execution:
