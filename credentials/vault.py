@@ -25,8 +25,9 @@ class _LogInRefused(Exception):
 class VaultBackend:
     """Reads with a token that it gets itself and replaces before it ends.
 
-    404 and 403 are answers about the secret, a revocation. Whatever is about the way there (no
-    connection, sealed, too many requests, our own log-in refused) is BackendAway.
+    404 and 403 are answers about the secret, a revocation, if they are Vault's own and not those of
+    what stands before it. Whatever is about the way there (no connection, sealed, too many
+    requests, our own log-in refused) is BackendAway.
     """
 
     scheme = "vault"
@@ -55,27 +56,38 @@ class VaultBackend:
         self._lock = threading.Lock()
         self._client: Any = None
         self._log_in_at_s: float | None = None
+        # How often there was no answer at all, and why the last time.
+        self._unanswered = 0
+        self._why = ""
 
     def fetch(self, reference: Reference) -> Secret:
         """The key's value in the newest version."""
         hvac = client_module("hvac", "vault", reference)
-        requests = client_module("requests", "vault", reference)
         failure: SecretUnavailable
+        unanswered = self._unanswered
         with self._lock:
+            if self._unanswered != unanswered:
+                # Nor would this be answered: several that queue here must not each wait for it.
+                raise away(reference, self._why)
             try:
-                return _value(reference, self._answer(hvac, reference))
+                return self._value(reference, self._answer(hvac, reference))
             except SecretError:
                 raise
             except _LogInRefused as error:
                 failure = away(reference, str(error))
             except hvac.exceptions.VaultError as error:
                 failure = self._explain(hvac, reference, error)
-            except requests.exceptions.RequestException as error:
-                failure = away(
-                    reference,
+            # The client stumbles over JSON that is not of Vault's form.
+            except (AttributeError, KeyError, TypeError):
+                failure = away(reference, self._no_vault())
+            # All of the client's own, and a CA file that is not there.
+            except OSError as error:
+                self._unanswered += 1
+                self._why = (
                     f"Vault at {self._address} does not answer ({type(error).__name__}); check "
-                    "credentials.vault.address, the network and the certificate",
+                    "credentials.vault.address and ca_file, the network and the certificate"
                 )
+                failure = away(reference, self._why)
         raise failure
 
     def _answer(self, hvac: Any, reference: Reference) -> Any:
@@ -130,18 +142,19 @@ class VaultBackend:
         except hvac.exceptions.VaultError as error:
             raise _LogInRefused(
                 f"Vault at {self._address} refuses Hookline's log-in "
-                f"({detail(', '.join(error.errors or []) or type(error).__name__)}); check "
+                f"({_said(error)}); check "
                 "credentials.vault and the role there"
             ) from None
         except (KeyError, TypeError):
-            raise _LogInRefused(
-                f"what answers at {self._address} is no Vault; check credentials.vault.address"
-            ) from None
+            raise _LogInRefused(self._no_vault()) from None
         self._log_in_at_s = None if lease_s is None else at_s + lease_s * _RENEW_AT
 
     def _explain(self, hvac: Any, reference: Reference, error: Any) -> SecretUnavailable:
         known = hvac.exceptions
         path = reference.locator
+        if not _of_vault(error.json):
+            # A proxy, an ingress without its Vault, a page that says that it will be back.
+            return away(reference, f"{self._no_vault()} ({type(error).__name__})")
         if isinstance(error, known.InvalidPath):
             if _deleted(error.json):
                 return unavailable(
@@ -155,12 +168,32 @@ class VaultBackend:
                 "Vault denies it; the policy of Hookline's role needs read on its mount's "
                 "data/ path (docs/secrets.md has one)",
             )
-        said = detail(", ".join(error.errors or []) or type(error).__name__)
+        said = _said(error)
         if isinstance(error, known.InvalidRequest):
             return unavailable(
                 reference, f"Vault cannot make sense of it ({said}); is the mount of KV version 2?"
             )
         return away(reference, f"Vault at {self._address} cannot answer now ({said})")
+
+    def _value(self, reference: Reference, answer: Any) -> Secret:
+        if not isinstance(answer, dict):
+            raise away(reference, self._no_vault())
+        data = answer["data"].get("data") if isinstance(answer.get("data"), dict) else None
+        if not isinstance(data, dict):
+            raise unavailable(
+                reference, "what is there is no secret of KV version 2; check mount and path"
+            )
+        if reference.key not in data:
+            raise unavailable(
+                reference, f"the secret has no key {reference.key}; add it or name another"
+            )
+        return text_value(reference, data[reference.key])
+
+    def _no_vault(self) -> str:
+        return (
+            f"what answers at {self._address} is no Vault; check credentials.vault.address and "
+            "what stands before it"
+        )
 
 
 def _token_counts(hvac: Any, client: Any) -> bool:
@@ -178,16 +211,11 @@ def _deleted(answer: Any) -> bool:
         return False
 
 
-def _value(reference: Reference, answer: Any) -> Secret:
-    data = None
-    if isinstance(answer, dict) and isinstance(answer.get("data"), dict):
-        data = answer["data"].get("data")
-    if not isinstance(data, dict):
-        raise unavailable(
-            reference, "what is there is no secret of KV version 2; check mount and path"
-        )
-    if reference.key not in data:
-        raise unavailable(
-            reference, f"the secret has no key {reference.key}; add it or name another"
-        )
-    return text_value(reference, data[reference.key])
+def _of_vault(answer: Any) -> bool:
+    """Whether a refusal is Vault's own, all of which say `errors`, or for a deleted one `data`."""
+    return isinstance(answer, dict) and ("errors" in answer or "data" in answer)
+
+
+def _said(error: Any) -> str:
+    found = error.errors if isinstance(error.errors, list) else [error.errors or ""]
+    return detail(", ".join(map(str, found)) or type(error).__name__)
