@@ -15,15 +15,17 @@ from credentials.secret import Secret
 from credentials.value import away, detail, text_value, unavailable
 from schemas.errors import SecretUnavailable
 
-#: Clients kept, one a vault; beyond, all are closed and made anew.
+#: Clients kept, one a vault; beyond, all are let go and made anew.
 _MAX_CLIENTS: Final = 64
+#: About where we come from, and not about who we are.
+_BY_NETWORK: Final = frozenset({"ForbiddenByFirewall", "ForbiddenByConnection"})
 
 
 class AzureKeyVaultBackend:
     """Reads the newest version.
 
     A secret that is not there, is disabled, or is denied is an answer about it, a revocation;
-    everything else, a firewall's refusal too, is BackendAway.
+    everything else, a refusal by its network's rules too, is BackendAway.
     """
 
     scheme = "azure-kv"
@@ -93,7 +95,7 @@ def _explain(reference: Reference, error: Any) -> SecretUnavailable:
         return unavailable(reference, f"there is no such secret ({code}); check vault and name")
     if error.status_code == 403 and code == "SecretDisabled":
         return unavailable(reference, "it is disabled in Key Vault; enable it or name another")
-    if error.status_code == 403 and code != "ForbiddenByFirewall":
+    if error.status_code == 403 and code not in _BY_NETWORK:
         return unavailable(
             reference,
             f"Key Vault denies it ({code}); Hookline's identity needs the role Key Vault Secrets "

@@ -33,6 +33,7 @@ def test_one_token_serves_many_secrets(place: AzurePlace, azure_standin: AzureSt
         ("ForbiddenByPolicy", False, "Key Vault Secrets User"),
         ("ForbiddenByRbac", False, "Key Vault Secrets User"),
         ("ForbiddenByFirewall", True, "ForbiddenByFirewall"),
+        ("ForbiddenByConnection", True, "ForbiddenByConnection"),
     ],
 )
 def test_each_way_of_being_forbidden_is_told_apart(
