@@ -7,6 +7,11 @@ HooklineError
 │   ├── SecretFormatError     a secret's value is not what its provider's scheme needs
 │   └── SecretUnavailable     the backend did not give the value
 │       └── BackendAway       it gave no answer at all: what it last said may count for a while
+├── AccessError               who asks may not do this
+│   ├── TokenRefused          no API token of ours, or one that counts no more
+│   │   └── TokenOfOtherEnvironment
+│   ├── TokensUnknown         which tokens there are is not known yet
+│   └── ScopeMissing          the token is good, and not for this
 ├── CodecError
 │   ├── NotSingleObject       bytes without the Avro single-object marker
 │   ├── UnknownSchema         a fingerprint of no version that we have
@@ -64,6 +69,32 @@ class SecretUnavailable(SecretError):
 
 class BackendAway(SecretUnavailable):
     """The backend could not be asked, so nothing is known of the secret itself."""
+
+
+class AccessError(HooklineError):
+    """Who asks may not do this; the message never holds what was presented."""
+
+
+class TokenRefused(AccessError):
+    """What was presented is no API token that counts; `reason` is one word for a metric."""
+
+    reason = "refused"
+
+    def __init__(self, message: str, reason: str = "refused") -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class TokenOfOtherEnvironment(TokenRefused):
+    """The token belongs to one environment and was used in another; the message names both."""
+
+
+class TokensUnknown(AccessError):
+    """The tokens topic has not been read yet, so nobody can be let in."""
+
+
+class ScopeMissing(AccessError):
+    """The token does not have the scope that this takes."""
 
 
 class CodecError(HooklineError):

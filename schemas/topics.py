@@ -98,4 +98,30 @@ EXECUTIONS: Final = Topic(
     purpose="how each request was taken and each event applied, with the time of every step",
 )
 
-ALL: Final = (EVENTS, QUARANTINE, DEAD_LETTERS, CONNECTIONS, EXECUTIONS)
+TOKENS: Final = Topic(
+    name="hookline.tokens",
+    partitions=1,
+    retention_ms=-1,
+    cleanup="compact",
+    max_message_bytes=1024 * 1024,
+    key="environment/token id, with /revoked or /used",
+    value="ApiToken, TokenRevocation or TokenUse, Avro single-object",
+    written_by="operators, console",
+    read_by="console",
+    purpose="which API tokens there are, by digest; the last word on each is kept",
+)
+
+AUDIT: Final = Topic(
+    name="hookline.audit",
+    partitions=1,
+    retention_ms=400 * DAY_MS,
+    cleanup="delete",
+    max_message_bytes=1024 * 1024,
+    key="none",
+    value="Audit, Avro single-object",
+    written_by="operators, console",
+    read_by="monitor",
+    purpose="who changed what, when and from where: the intent, and how it ended",
+)
+
+ALL: Final = (EVENTS, QUARANTINE, DEAD_LETTERS, CONNECTIONS, EXECUTIONS, TOKENS, AUDIT)

@@ -18,7 +18,16 @@ from hookline.settings.limits import LimitSettings
 from producer.providers.registry import PROVIDERS
 from schemas.connection import Connection, ConnectionState, SecretReference
 from schemas.errors import SecretError
-from schemas.topics import CONNECTIONS, DEAD_LETTERS, EVENTS, EXECUTIONS, QUARANTINE, Topic
+from schemas.topics import (
+    AUDIT,
+    CONNECTIONS,
+    DEAD_LETTERS,
+    EVENTS,
+    EXECUTIONS,
+    QUARANTINE,
+    TOKENS,
+    Topic,
+)
 
 SLUG: Final = r"^[a-z0-9][a-z0-9._-]{0,62}$"
 Slug = Annotated[str, StringConstraints(pattern=SLUG)]
@@ -232,6 +241,8 @@ class TopicSettings(_Model):
     dead_letters: str = Field("hookline.dead-letters", pattern=r"^[A-Za-z0-9._-]{1,249}$")
     connections: str = Field("hookline.connections", pattern=r"^[A-Za-z0-9._-]{1,249}$")
     executions: str = Field("hookline.executions", pattern=r"^[A-Za-z0-9._-]{1,249}$")
+    tokens: str = Field("hookline.tokens", pattern=r"^[A-Za-z0-9._-]{1,249}$")
+    audit: str = Field("hookline.audit", pattern=r"^[A-Za-z0-9._-]{1,249}$")
     partitions: int = Field(12, ge=1, le=10_000, description="Of the events topic.")
     replication_factor: int = Field(1, ge=1, le=15)
 
@@ -243,6 +254,8 @@ class TopicSettings(_Model):
             replace(DEAD_LETTERS, name=self.dead_letters),
             replace(CONNECTIONS, name=self.connections),
             replace(EXECUTIONS, name=self.executions),
+            replace(TOKENS, name=self.tokens),
+            replace(AUDIT, name=self.audit),
         )
 
 

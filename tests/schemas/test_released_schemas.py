@@ -16,14 +16,21 @@ from tests.schemas.compatibility import declared, must_read, problems
 AVRO = resources.files("schemas").joinpath("avro")
 #: SHA-256 of each released file. A new version adds a line; no line ever changes.
 RELEASED = {
+    "api_token.v1.avsc": "0ba2a40c97959cbafc2dc40fc5163fc6b229c6fae18cf3ce626a07ff7bf5f85c",
+    "audit.v1.avsc": "25437ec03d31cc97fc4404712f154ddf283b72d2bb96ebbcfceeebf04d7366a0",
     "connection.v1.avsc": "81d9bc86469ba87fb2e4b6e6407501bf5f103c88774bec8a5b120ffa157e8e08",
     "dead_letter.v1.avsc": "bb9404acc6fba60b7b7260cd006f3439665cafa0aaf2d7b923e6ac16a2c11bd6",
     "event.v1.avsc": "49115ae4942b55a84ecdb6d312fef747440d2ec682174f5b076bbbd00d308999",
     "executions.v1.avsc": "0ce727d0d715da3c41e9bc09c6f10dffbce52cabd374e70e8a7d5b3924435c73",
     "receptions.v1.avsc": "c10a4f9edb2a1cb1efa0ae8c49323c4d8202e9479bb00ff60995378e2aba28f8",
     "revocation.v1.avsc": "d657210801ab8b693a755abc717ba194ffeb2769da2a613cdad515405a4b426f",
+    "token_revocation.v1.avsc": "84c0daadee3767828d1bdfc5cc2fe2d4e72df33f5fb2280e9da6147f806a6762",
+    "token_use.v1.avsc": "0e7660ff4890fe2b9a34f1afd74d86936a694aa26c5db1d2cef80112e3519d0b",
 }
-RECORDS = ("connection", "dead_letter", "event", "executions", "receptions", "revocation")
+RECORDS = (
+    *("api_token", "audit", "connection", "dead_letter", "event", "executions"),
+    *("receptions", "revocation", "token_revocation", "token_use"),
+)
 
 
 def test_a_released_file_is_never_edited() -> None:

@@ -12,7 +12,7 @@ from schemas.event import MAX_ID_CHARS, Event
 from schemas.topics import Topic
 
 EVERY = pytest.mark.parametrize("topic", topics.ALL, ids=lambda topic: topic.name)
-PROCESSES = {"gateway", "consumer", "operators", "monitor"}
+PROCESSES = {"gateway", "consumer", "operators", "monitor", "console"}
 
 
 def test_all_topics_are_in_the_list_once() -> None:
@@ -33,6 +33,8 @@ def test_each_says_who_writes_it_who_reads_it_and_what_it_holds(topic: Topic) ->
         "DeadLetter",
         "Connection or Revocation",
         "Executions or Receptions",
+        "ApiToken",
+        "Audit",
     }
 
 
@@ -81,12 +83,15 @@ def test_settings_rename_topics_and_size_only_the_events_topic() -> None:
         dead_letters="d",
         connections="c",
         executions="x",
+        tokens="t",
+        audit="a",
         partitions=7,
     )
-    events, quarantine, dead_letters, connections, executions = settings.resolved()
+    events, quarantine, dead_letters, connections, executions, *access = settings.resolved()
     assert (events.name, events.partitions) == ("e", 7)
     assert (quarantine.name, quarantine.partitions) == ("q", topics.QUARANTINE.partitions)
     assert (dead_letters.name, dead_letters.partitions) == ("d", topics.DEAD_LETTERS.partitions)
     assert (connections.name, connections.partitions) == ("c", 1)
     assert (executions.name, executions.partitions) == ("x", topics.EXECUTIONS.partitions)
+    assert [topic.name for topic in access] == ["t", "a"]
     assert events.written_by == topics.EVENTS.written_by
