@@ -5,7 +5,7 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
 	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && { echo "$$p"; exit; }; done)
 BIN := .venv/bin
 
-.PHONY: help demo test check bench chaos parts parts-vault constraints rivals clean
+.PHONY: help demo test check bench chaos parts parts-jaeger parts-vault constraints rivals clean
 
 help:  ## Show this.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
@@ -39,6 +39,9 @@ chaos: .venv/ready  ## Kill what runs under load and check the promises (CHAOS_A
 
 parts: .venv/ready  ## Fetch and check the real parts that tests use.
 	@$(BIN)/python -m tests.parts
+
+parts-jaeger: .venv/ready  ## Build a real Jaeger for the tests, once (Go; 3-10 minutes).
+	@nice -n 19 $(BIN)/python -m tests.parts.jaeger
 
 parts-vault: .venv/ready  ## Build a real Vault for the tests, once (Go; 8-14 minutes).
 	@nice -n 19 $(BIN)/python -m tests.parts.vault

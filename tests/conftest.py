@@ -14,6 +14,7 @@ from typing import TypeVar
 import pytest
 
 from tests.parts.cache import PartMissing
+from tests.parts.jaeger import JaegerServer
 from tests.parts.kafka import KafkaBroker
 from tests.parts.postgres import PostgresServer
 from tests.parts.redis import RedisServer
@@ -57,6 +58,12 @@ def redis() -> Iterator[RedisServer]:
 def vault() -> Iterator[VaultServer]:
     """A real Vault, one for the whole run."""
     yield from _part("vault", VaultServer)
+
+
+@pytest.fixture(scope="session")
+def jaeger() -> Iterator[JaegerServer]:
+    """A real Jaeger, one for the whole run."""
+    yield from _part("jaeger", JaegerServer)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -24,7 +24,7 @@ from opentelemetry.sdk.metrics.export import (
 )
 from opentelemetry.sdk.metrics.view import ExplicitBucketHistogramAggregation, View
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
 from opentelemetry.sdk.trace.id_generator import IdGenerator
 from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
@@ -84,11 +84,14 @@ class Telemetry:
         registry: CollectorRegistry,
         sampling_bound: int,
         complaints: ExportComplaints,
+        spans: SpanProcessor | None = None,
     ) -> None:
         self.tracer_provider = tracer_provider
         self.meter_provider = meter_provider
         #: For `schemas.request_id.sampled`: ratio * 2**64, or 0 when spans go nowhere.
         self.sampling_bound = sampling_bound
+        #: What finished spans are handed to, for those made elsewhere; None if they go nowhere.
+        self.spans = spans
         self._registry = registry
         self._complaints = complaints
         self._scrape = threading.Lock()
@@ -186,8 +189,9 @@ def configure_telemetry(
         id_generator=RequestIdGenerator(),
     )
     exporter = RedactingSpanExporter(_span_exporter(traces), redactor)
-    tracer_provider.add_span_processor(BatchSpanProcessor(exporter))
-    return Telemetry(tracer_provider, meter_provider, registry, sampler.bound, complaints)
+    spans = BatchSpanProcessor(exporter)
+    tracer_provider.add_span_processor(spans)
+    return Telemetry(tracer_provider, meter_provider, registry, sampler.bound, complaints, spans)
 
 
 class _Target(NamedTuple):

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 
 from tests.parts.cache import PartMissing
+from tests.parts.jaeger import jaeger_binary
 from tests.parts.kafka import VERSION, kafka_libs
 from tests.parts.postgres import postgres_bin
 from tests.parts.redis import redis_server
@@ -16,6 +17,7 @@ PARTS: dict[str, Callable[[], object]] = {
     "kafka": kafka_libs,
     "postgres": postgres_bin,
     "redis": redis_server,
+    "jaeger": jaeger_binary,
     "vault": vault_binary,
 }
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import subprocess
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from typing import Any
 import httpx
 
 from tests.parts.cache import PartMissing, built, cache_dir
+from tests.parts.go_module import build_module
 from tests.parts.process import Process, free_port
 
 #: Later versions do not build so: their sdk module is not published to match.
@@ -38,34 +38,12 @@ def build_vault() -> Path:
 
 
 def _build(folder: Path) -> None:
-    go = shutil.which("go")
-    if go is None:
-        raise PartMissing("Vault is built with Go 1.22 or newer: https://go.dev/doc/install")
-    source = folder / "source"
-    shutil.copytree(_module_folder(go, folder), source)
-    for path in (source, *source.rglob("*")):
-        path.chmod(path.stat().st_mode | 0o200)
-    # Vault's own modules inside its tree are not part of the published one.
-    module = source / "go.mod"
-    module.write_text(re.sub(r"(?m)^.*=> \./.*$", "", module.read_text()))
-    _run([go, "build", "-mod=mod", "-trimpath", "-o", str(folder / "vault"), "."], source)
-    shutil.rmtree(source)
+    def mend(source: Path) -> None:
+        # Vault's own modules inside its tree are not part of the published one.
+        module = source / "go.mod"
+        module.write_text(re.sub(r"(?m)^.*=> \./.*$", "", module.read_text()))
 
-
-def _module_folder(go: str, folder: Path) -> Path:
-    _run([go, "mod", "download", _MODULE], folder)
-    root = _run([go, "env", "GOMODCACHE"], folder).strip()
-    return Path(root) / _MODULE
-
-
-def _run(command: list[str], folder: Path) -> str:
-    environ = {**os.environ, "GOFLAGS": "", "GOWORK": "off", "CGO_ENABLED": "0"}
-    done = subprocess.run(
-        command, cwd=folder, env=environ, stdin=subprocess.DEVNULL, capture_output=True, text=True
-    )
-    if done.returncode:
-        raise PartMissing(f"`{' '.join(command)}` failed:\n{done.stderr[-2000:]}")
-    return done.stdout
+    build_module(_MODULE, ".", folder / "vault", options=("-mod=mod",), mend=mend)
 
 
 class VaultServer:
