@@ -1,7 +1,7 @@
 """The connections of a gateway: followed on Kafka, seeded from the file, kept in a snapshot.
 
-Order of trust at the start: the topic; if Kafka is silent for a while, the snapshot; never the file
-alone, since it does not know what was revoked.
+Order of trust at the start: the topic; if Kafka is evidently away, or silent for a while, the
+snapshot; never the file alone, since it does not know what was revoked.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import msgspec
 from credentials.secret import Secret
 from producer.connections.clients import TopicAccess
 from producer.connections.follower import Follower
+from producer.connections.knocking import nobody_listens
 from producer.connections.ledger import Ledger, Standing
 from producer.connections.seeding import plan_seeding
 from producer.connections.serving import Serving
@@ -74,6 +75,8 @@ class ConnectionRegistry:
         self._caught_up_s: float | None = None
         self._from_snapshot = ""
         self._snapshot_problem = ""
+        self._knocking: Future[None] | None = None
+        self._nobody_listens = False
         # Seeding: done when what was written has been read back.
         self._seeded_to: int | None = None
         self._seeding: Future[None] | None = None
@@ -94,6 +97,7 @@ class ConnectionRegistry:
     def start(self) -> None:
         """Begin to follow."""
         self._follower.start()
+        self._wake.set()
         self._keeper.start()
 
     def close(self, within_s: float = 2.0) -> None:
@@ -228,8 +232,10 @@ class ConnectionRegistry:
         if self._caught_up_s is None:
             # Kafka that is there and slow is waited for: it knows more than the snapshot.
             patience_s = self._plan.patience_s * (1 if self._follower.problem else _SLOW_TIMES)
-            if now_s - self._began_s >= patience_s:
+            if self._nobody_listens or now_s - self._began_s >= patience_s:
                 self._use_snapshot()
+            elif self._idle(self._knocking):
+                self._knocking = self._chores.submit(self._knock)
             return
         unseeded = self._seeded_to is None and now_s >= self._seed_at_s
         if unseeded and self._idle(self._seeding):
@@ -285,6 +291,11 @@ class ConnectionRegistry:
         )
 
     # What waits for Kafka, on the chores' threads.
+
+    def _knock(self) -> None:
+        if nobody_listens(self._plan.access.bootstrap_servers):
+            self._nobody_listens = True
+            self._wake.set()
 
     def _settle(self) -> None:
         """From here on, what is not found is certainly not there. Under the lock."""

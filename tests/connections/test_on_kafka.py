@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import statistics
 import time
 from collections.abc import Iterator
@@ -280,6 +281,44 @@ def test_a_first_start_while_kafka_is_away_takes_nothing_on_the_file_s_word(
         assert fleet.answers() == [200]
     finally:
         fleet.__exit__()
+
+
+#: So long that a test does not come to its end.
+NEVER_MS = 600_000
+
+
+def test_where_nobody_listens_the_snapshot_serves_at_once(
+    own_kafka: KafkaBroker, tmp_path: Path
+) -> None:
+    settings = {"gateway": {"snapshot_after_ms": NEVER_MS}}
+    with Fleet(own_kafka, tmp_path, [entry()], settings=settings) as fleet:
+        until(lambda: any(tmp_path.glob("*.snapshot")))
+        own_kafka.kill()
+        fleet.processes[0].kill()
+        fleet.start()
+        until(lambda: fleet.readiness()[0] != 0)
+        # Known and believed: Kafka is what is missing.
+        until(lambda: fleet.post().json()["error"] == "unavailable")
+        assert "serving the connections of the snapshot" in fleet.log()
+
+
+def test_where_somebody_listens_and_keeps_silent_an_answer_is_waited_for(
+    own_kafka: KafkaBroker, tmp_path: Path
+) -> None:
+    settings = {"gateway": {"snapshot_after_ms": NEVER_MS}}
+    with Fleet(own_kafka, tmp_path, [entry()], settings=settings) as fleet:
+        until(lambda: any(tmp_path.glob("*.snapshot")))
+        own_kafka.kill()
+        fleet.processes[0].kill()
+        with socket.create_server(("127.0.0.1", own_kafka.port)):
+            fleet.start()
+            # Said by the follower when it has asked for a second.
+            until(lambda: "no answer from Kafka at" in fleet.readiness()[1])
+            assert fleet.post().json()["error"] == "not_served"
+            assert "of the snapshot" not in fleet.log()
+        own_kafka.start()
+        fleet.wait_ready()
+        assert fleet.answers() == [200]
 
 
 def test_an_old_snapshot_is_not_believed(own_kafka: KafkaBroker, tmp_path: Path) -> None:
