@@ -12,7 +12,7 @@ import msgspec
 
 from credentials.secret import MASK, Secret
 from schemas.connection import SecretReference
-from schemas.errors import SecretError
+from schemas.errors import BackendAway, SecretError
 
 
 class Key(msgspec.Struct, frozen=True):
@@ -32,10 +32,12 @@ class Key(msgspec.Struct, frozen=True):
 
 class _Entry(msgspec.Struct, frozen=True):
     reference: SecretReference
-    #: None while its secret is refused: it comes back by a refresh.
+    #: None while its secret cannot be had: it comes back by a refresh.
     key: Key | None
     #: What the key was made from, to see a change by; None if that is not known.
     secret: Secret | None = None
+    #: There is no key, and its backend has not said that there is none.
+    silent: bool = False
 
 
 class KeyRing:
@@ -80,8 +82,13 @@ class KeyRing:
                     continue
                 entries.append(_made(entry.reference, secret, prepare))
             except SecretError as error:
-                gone = lost(entry.reference, error) and entry.key is not None
-                entries.append(_Entry(entry.reference, None) if gone else entry)
+                silent = isinstance(error, BackendAway)
+                # A refusal stands while its backend is silent.
+                news = entry.key is not None or (entry.silent and not silent)
+                if lost(entry.reference, error) and news:
+                    entries.append(_Entry(entry.reference, None, silent=silent))
+                else:
+                    entries.append(entry)
         same = all(new is old for new, old in zip(entries, self._entries, strict=True))
         return self if same else self._of(entries)
 
@@ -92,6 +99,10 @@ class KeyRing:
         return tuple(
             e.key for e in self._entries if e.key is not None and e.reference.active(now_s)
         )
+
+    def silent(self, now_s: float) -> bool:
+        """Whether a secret that counts at `now_s` is not known, for its backend gives no answer."""
+        return any(e.silent and e.reference.active(now_s) for e in self._entries)
 
     def narrowed(self, references: tuple[SecretReference, ...]) -> KeyRing:
         """Those keys whose name and place are among `references`, with the times given there."""

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from credentials.key_ring import KeyRing
 from credentials.secret import Secret
 from schemas.connection import SecretReference
-from schemas.errors import SecretError
+from schemas.errors import BackendAway, SecretError
 
 _log = logging.getLogger("hookline.credentials")
 
@@ -56,8 +56,9 @@ class RingRefresher:
         self._interval_s = interval_s
         self._confirm_s = confirm_s
         self._pause_s = pause_s
-        # (connection, secret's name) that are out, so that each is said once.
-        self._lost: set[tuple[str, str]] = set()
+        # (connection, secret's name, whether for its backend's silence) that are out, so that each
+        # is said once.
+        self._lost: set[tuple[str, str, bool]] = set()
         # Connections that could not be looked at, for the same reason.
         self._faulty: set[str] = set()
         self._stop = threading.Event()
@@ -138,18 +139,22 @@ class RingRefresher:
         return 1
 
     def _out(
-        self, connection_id: str, before: set[tuple[str, str]]
+        self, connection_id: str, before: set[tuple[str, str, bool]]
     ) -> Callable[[SecretReference, SecretError], bool]:
         def lost(reference: SecretReference, error: SecretError) -> bool:
-            key = (connection_id, reference.name)
+            silent = isinstance(error, BackendAway)
+            key = (connection_id, reference.name, silent)
             self._lost.add(key)
             if key not in before:
                 _log.error(
-                    "a secret cannot be had; its key counts no longer until it can",
+                    "a secret's backend is silent for too long; what only its key could verify is "
+                    "answered 503 until it is there"
+                    if silent
+                    else "a secret cannot be had; its key counts no longer until it can",
                     extra={
                         "data": {
                             "connection": connection_id,
-                            "secret": reference.name,
+                            "secret_name": reference.name,
                             "reason": str(error),
                         }
                     },

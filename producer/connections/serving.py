@@ -20,7 +20,7 @@ from producer.gateway.connections import ConnectionTable, Entry
 from producer.providers.provider import Provider
 from producer.providers.registry import build
 from schemas.connection import Connection, SecretReference
-from schemas.errors import ConfigurationError, SecretError
+from schemas.errors import BackendAway, ConfigurationError, SecretError
 
 log = logging.getLogger("hookline.connections")
 
@@ -40,12 +40,19 @@ class _Wanted:
         self.ring = ring
         self.tried = not self.missing
         self.problems: dict[str, str] = {}
+        #: The names of the missing ones that their backends, or we, have refused.
+        self.refused: set[str] = set()
         self.retry_at_s: float | None = None
         self.backoff_s = RETRY_S
 
     @property
     def missing(self) -> tuple[SecretReference, ...]:
         return self.ring.lacking(self.connection.secrets)
+
+    @property
+    def waiting(self) -> tuple[SecretReference, ...]:
+        """The missing ones that nothing is known of."""
+        return tuple(one for one in self.missing if one.name not in self.refused)
 
 
 class Serving:
@@ -58,11 +65,13 @@ class Serving:
         table: ConnectionTable,
         resolve: Callable[[str], Secret],
         clock_s: Callable[[], float] = time.monotonic,
+        unix_s: Callable[[], float] = time.time,
     ) -> None:
         self._environment = environment
         self._table = table
         self._resolve = resolve
         self._clock_s = clock_s
+        self._unix_s = unix_s
         self._lock = threading.Lock()
         self._wanted: dict[str, _Wanted] = {}
         self._workers = ThreadPoolExecutor(WORKERS, "hookline-secrets")
@@ -79,15 +88,15 @@ class Serving:
             ring = before.ring.narrowed(connection.secrets) if before is not None else _NONE
             if before is None or _same_scheme(before.connection, connection):
                 wanted = _Wanted(connection, provider, ring)
-                self._show(connection, provider, ring)
+                self._show(connection, provider, ring, wanted.waiting)
             else:
                 # Keys are made for a scheme, so none can go over; until the new ones are there,
                 # the old scheme goes on with those secrets that are still wanted.
                 wanted = _Wanted(connection, provider, _NONE)
                 if wanted.missing:
-                    self._show(before.connection, before.provider, ring)
+                    self._show(before.connection, before.provider, ring, wanted.waiting)
                 else:
-                    self._show(connection, provider, _NONE)
+                    self._show(connection, provider, _NONE, ())
             self._wanted[connection.id] = wanted
         if not wanted.tried:
             self._workers.submit(self._fetch, wanted)
@@ -132,7 +141,7 @@ class Serving:
             wanted = self._wanted.get(connection_id)
             if wanted is not None and wanted.ring is old:
                 wanted.ring = new
-                self._show(wanted.connection, wanted.provider, new)
+                self._show(wanted.connection, wanted.provider, new, wanted.waiting)
 
     def retry_due(self) -> None:
         """Ask again for the secrets that were missing, each at its time."""
@@ -148,10 +157,19 @@ class Serving:
         """Resolve nothing more."""
         self._workers.shutdown(wait=False, cancel_futures=True)
 
-    def _show(self, connection: Connection, provider: Provider, ring: KeyRing) -> None:
+    def _show(
+        self,
+        connection: Connection,
+        provider: Provider,
+        ring: KeyRing,
+        waiting: tuple[SecretReference, ...],
+    ) -> None:
         """Into the table with it; its senders wait while no key has come yet. Under the lock."""
-        if ring.names() or not ring.lacking(connection.secrets):
-            self._table.put(Entry(connection, provider, ring))
+        now_s = self._unix_s()
+        # What has ended is waited for by nobody: it may be deleted at its backend by now.
+        lacking = (one.not_after_s for one in ring.lacking(connection.secrets))
+        if ring.names() or not any(until_s is None or now_s < until_s for until_s in lacking):
+            self._table.put(Entry(connection, provider, ring, waiting))
         else:
             self._table.hold(connection.id)
 
@@ -159,13 +177,16 @@ class Serving:
         """On a worker: resolve what is missing, one by one, as long as it is still wanted."""
         name = wanted.connection.id
         for reference in wanted.missing:
-            ring, problem = self._resolved(reference, wanted.provider)
+            ring, problem, refused = self._resolved(reference, wanted.provider)
             with self._lock:
                 if self._wanted.get(name) is not wanted:
                     return
+                (wanted.refused.add if refused else wanted.refused.discard)(reference.name)
                 if ring is not None:
                     wanted.ring = wanted.ring.joined(ring)
-                    self._show(wanted.connection, wanted.provider, wanted.ring)
+                # Without a key the old scheme may be what is shown, and stays.
+                if wanted.ring.names():
+                    self._show(wanted.connection, wanted.provider, wanted.ring, wanted.waiting)
                 said = wanted.problems.get(reference.name, "")
                 wanted.problems[reference.name] = problem
             if problem and problem != said:
@@ -178,19 +199,22 @@ class Serving:
 
     def _resolved(
         self, reference: SecretReference, provider: Provider
-    ) -> tuple[KeyRing | None, str]:
+    ) -> tuple[KeyRing | None, str, bool]:
+        """The ring of one, or what is in its way and whether that is a refusal."""
         if reference.environment not in ("", self._environment):
-            return None, (
+            why = (
                 f"secret {reference.name!r} is of environment {reference.environment}, this is "
                 f"{self._environment}: give the connection a secret of {self._environment}"
             )
+            return None, why, True
         try:
-            return KeyRing.load((reference,), self._resolve, provider.load_key), ""
+            return KeyRing.load((reference,), self._resolve, provider.load_key), "", False
         except SecretError as error:
-            return None, str(error)
+            return None, str(error), not isinstance(error, BackendAway)
         # A backend's client may fail in ways that are not ours, with a text that holds anything.
         except Exception as error:
-            return None, f"secret {reference.name!r}: its backend failed ({type(error).__name__})"
+            why = f"secret {reference.name!r}: its backend failed ({type(error).__name__})"
+            return None, why, False
 
 
 def _tell(wanted: _Wanted, problem: str) -> None:

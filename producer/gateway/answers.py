@@ -97,6 +97,15 @@ UNAUTHORIZED: Final[Mapping[SignatureRefusal, Refusal]] = MappingProxyType(
     }
 )
 
+#: Of these another key could make an authentic request.
+FOR_LACK_OF_A_KEY: Final = frozenset(
+    {
+        SignatureRefusal.SIGNATURE_WRONG,
+        SignatureRefusal.NO_ACTIVE_SECRET,
+        SignatureRefusal.HANDSHAKE_REFUSED,
+    }
+)
+
 
 def rate_limited(retry_after_s: int) -> Refusal:
     """The refusal of what is over a connection's rate."""

@@ -8,15 +8,24 @@ from typing import Any
 import msgspec
 
 from credentials.key_ring import KeyRing
-from schemas.connection import Connection, ConnectionState
+from schemas.connection import Connection, ConnectionState, SecretReference
 
 
 class Entry(msgspec.Struct, frozen=True, eq=False):
-    """A connection made ready for the hot path. `provider` is a `Provider`, `keys` its keys."""
+    """A connection made ready for the hot path. `provider` is a `Provider`, `keys` its keys.
+
+    `waiting`: the secrets that no backend has said anything of yet.
+    """
 
     connection: Connection
     provider: Any
     keys: KeyRing
+    waiting: tuple[SecretReference, ...] = ()
+
+    def unsure(self, now_s: float) -> bool:
+        """Whether a key that counts at `now_s` may be missing, so that what no key has signed may
+        be authentic all the same."""
+        return self.keys.silent(now_s) or any(secret.active(now_s) for secret in self.waiting)
 
 
 class ConnectionTable:

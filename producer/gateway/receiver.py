@@ -146,7 +146,7 @@ class Receiver:
                 return shaken
         verdict = provider.verify(request, entry.keys.active(now_s), now_s)
         if type(verdict) is Refused:
-            return self._refuse_unproven(verdict, request_id, connection_id, began_ns, trace)
+            return self._refuse_unproven(verdict, entry, request_id, now_s, began_ns, trace)
         self._metrics.verified(connection_id, verdict.secret_name)
         verified_ns = _now_ns()
         usage = None
@@ -299,7 +299,7 @@ class Receiver:
             return None
         connection_id = entry.connection.id
         if isinstance(reply, Refused):
-            return self._refuse_unproven(reply, request.request_id, connection_id, began_ns, trace)
+            return self._refuse_unproven(reply, entry, request.request_id, now_s, began_ns, trace)
         text_id = request.request_id.hex()
         self._metrics.answered(connection_id, "handshake", _now_ns() - began_ns)
         log.info(
@@ -324,15 +324,17 @@ class Receiver:
     def _refuse_unproven(
         self,
         refused: Refused,
+        entry: Entry,
         request_id: bytes,
-        connection_id: str,
+        now_s: float,
         began_ns: int,
         trace: RequestTrace | None,
     ) -> Answer:
-        refusal = answers.UNAUTHORIZED[refused.reason]
-        return self._refuse(
-            refusal, refused.reason.value, request_id, connection_id, began_ns, trace
-        )
+        refusal, reason = answers.UNAUTHORIZED[refused.reason], refused.reason.value
+        if refused.reason in answers.FOR_LACK_OF_A_KEY and entry.unsure(now_s):
+            # A backend's silence must not call an authentic webhook forged: it is to come again.
+            refusal, reason = answers.NOT_SERVED, answers.NOT_SERVED.code
+        return self._refuse(refusal, reason, request_id, entry.connection.id, began_ns, trace)
 
     def _refuse(
         self,

@@ -16,7 +16,7 @@ from producer.connections import serving as serving_module
 from producer.connections.serving import Serving
 from producer.gateway.connections import ConnectionTable
 from schemas.connection import Connection, SecretReference
-from schemas.errors import SecretUnavailable
+from schemas.errors import BackendAway, SecretUnavailable
 from tests.connections.making import ENVIRONMENT, connection
 
 BOTH = connection(refs={"old": "env:OLD", "new": "env:NEW"})
@@ -27,6 +27,7 @@ class Backend:
 
     def __init__(self) -> None:
         self.missing: set[str] = set()
+        self.away: set[str] = set()
         self.blocked: dict[str, threading.Event] = {}
         self.asked: list[str] = []
         self.begun = threading.Event()
@@ -38,6 +39,8 @@ class Backend:
             assert self.blocked[ref].wait(20)
         if ref in self.missing:
             raise SecretUnavailable(f"{ref} cannot be read: set it")
+        if ref in self.away:
+            raise BackendAway(f"{ref} cannot be read: nobody is there")
         return Secret(f"value of {ref}")
 
     def block(self, ref: str) -> threading.Event:
@@ -250,3 +253,50 @@ def test_a_refreshed_ring_is_taken_unless_the_connection_has_another_by_now(rig:
     (watched,) = rig.serving.rings()
     rig.serving.swap("acme", watched.ring, watched.ring.narrowed(()))
     assert rig.names() is None
+
+
+def test_while_a_secret_is_asked_for_or_its_backend_is_silent_it_may_be_what_has_signed(
+    rig: Rig,
+) -> None:
+    rig.serve(connection())
+    free = rig.backend.block("env:NEW")
+    rig.backend.away.add("env:NEW")
+    rig.serving.serve(BOTH)
+
+    def unsure() -> bool:
+        entry = rig.table.find("acme")
+        assert entry is not None
+        return entry.unsure(time.time())
+
+    assert unsure()
+    free.set()
+    until(lambda: rig.serving.untried() == 0)
+    assert unsure()
+    # A refusal is a word.
+    rig.backend.away.clear()
+    rig.backend.missing.add("env:NEW")
+
+    def refused() -> bool:
+        rig.now_s += serving_module.MAX_RETRY_S
+        rig.serving.retry_due()
+        return not unsure()
+
+    until(refused)
+    rig.backend.missing.clear()
+
+    def there() -> bool:
+        rig.now_s += serving_module.MAX_RETRY_S
+        rig.serving.retry_due()
+        return rig.names() == ["old", "new"]
+
+    until(there)
+    assert not unsure()
+
+
+def test_a_secret_that_has_ended_is_not_waited_for(rig: Rig) -> None:
+    """Such as the last one of a connection, retired and then deleted at its backend."""
+    ended = replace(connection().secrets[0], not_after_s=time.time() - 1)
+    rig.backend.missing.add("env:OLD")
+    rig.serve(replace(connection(), secrets=(ended,)))
+    assert rig.names() == []
+    assert not rig.table.unsettled("acme")

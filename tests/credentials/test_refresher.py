@@ -116,7 +116,7 @@ def test_a_key_whose_secret_cannot_be_had_counts_no_longer_and_comes_back(
     said = [r for r in caplog.records if r.levelno == logging.ERROR]
     assert len(said) == 1
     assert said[0].data["connection"] == "acme"
-    assert said[0].data["secret"] == "old"
+    assert said[0].data["secret_name"] == "old"
     store.values["a"] = "1"
     assert table.refresher.refresh() == 1
     assert table.keys("acme") == {"old": b"1", "new": b"2"}
