@@ -15,6 +15,7 @@ from credentials.resolver import Resolver
 from hookline.settings.credentials import CredentialSettings
 from hookline.settings.handlers import ForwardSettings, UpsertSettings
 from hookline.settings.limits import LimitSettings
+from hookline.settings.telemetry import TelemetrySettings
 from producer.providers.registry import PROVIDERS
 from schemas.connection import Connection, ConnectionState, SecretReference
 from schemas.errors import SecretError
@@ -358,14 +359,6 @@ class ConsumerSettings(_Model):
     @classmethod
     def _is_reference(cls, ref: str | None) -> str | None:
         return None if ref is None else _check_reference(ref)
-
-
-class TelemetrySettings(_Model):
-    """Logs and traces; where traces go is OTEL_EXPORTER_OTLP_ENDPOINT's to say."""
-
-    sample_ratio: float = Field(1.0, ge=0, le=1, description="Which share of requests is traced.")
-    log_level: Literal["debug", "info", "warning", "error"] = "info"
-    log_format: Literal["json", "text"] = "json"
 
 
 class Settings(_Model):
