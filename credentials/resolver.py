@@ -6,7 +6,7 @@ Resolving is I/O. It happens when a key ring is built or refreshed, never on the
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Final, Protocol
+from typing import Final, Protocol, runtime_checkable
 
 from credentials.reference import Reference, parse_reference
 from credentials.secret import Secret
@@ -27,6 +27,14 @@ class SecretBackend(Protocol):
 
         BackendAway if the backend could not be asked: only then may an older value still count.
         """
+
+
+@runtime_checkable
+class Silenceable(Protocol):
+    """A backend that may be away, and knows since when it is."""
+
+    def silent_s(self) -> float:
+        """How long it has given no answer to what is still wanted of it; 0 if it does."""
 
 
 class Resolver:
@@ -56,3 +64,11 @@ class Resolver:
         if self._on_resolved is not None:
             self._on_resolved(secret)
         return secret
+
+    def silent_s(self) -> dict[str, float]:
+        """Scheme → how long its backend has given no answer; of those that may be away."""
+        return {
+            scheme: backend.silent_s()
+            for scheme, backend in self._backends.items()
+            if isinstance(backend, Silenceable)
+        }

@@ -21,6 +21,7 @@ CONNECTION_IN_FLIGHT_EVENTS: Final = "hookline_connection_in_flight_events"  # {
 CONNECTIONS: Final = "hookline_connections"  # {state}
 CONNECTIONS_LAG_RECORDS: Final = "hookline_connections_lag_records"
 CONNECTIONS_AGE_SECONDS: Final = "hookline_connections_age_seconds"
+SECRET_BACKEND_SILENT_SECONDS: Final = "hookline_secret_backend_silent_seconds"  # {scheme}
 SPOOL_EVENTS: Final = "hookline_spool_events"
 SPOOL_BYTES: Final = "hookline_spool_bytes"
 SPOOL_OLDEST_SECONDS: Final = "hookline_spool_oldest_seconds"

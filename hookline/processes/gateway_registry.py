@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from credentials import backend_metrics
 from credentials.refresher import RingRefresher
 from credentials.resolver import Resolver
 from hookline.settings.loading import Settings
@@ -44,6 +45,7 @@ class GatewayRegistry:
             interval_s=settings.credentials.refresh_interval_ms / 1000,
         )
         measure(self._registry)
+        backend_metrics.measure(resolver.silent_s)
         self.live = self._registry.live
         self.ready = self._registry.ready
 

@@ -9,7 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from credentials.cache import CachedBackend, CachePolicy
+from credentials.environment import EnvironmentBackend
 from credentials.reference import Reference, parse_reference
+from credentials.resolver import Resolver
 from credentials.secret import Secret
 from credentials.value import away
 from schemas.errors import BackendAway
@@ -184,3 +186,51 @@ def test_a_client_s_own_fault_is_a_silence_of_its_backend_and_not_in_its_words(
         cache.fetch(GOOD[0])
     assert "hunter2" not in caplog.text
     assert "AttributeError" in str([vars(record) for record in caplog.records])
+
+
+def test_a_silence_is_measured_as_long_as_somebody_waits_for_its_end(clock: Clock) -> None:
+    failing: list[Reference] = []
+
+    def answer(reference: Reference) -> Secret:
+        if reference in failing:
+            raise away(reference, "nobody is there")
+        return Secret("one")
+
+    cache = CachedBackend(Backend(answer), CachePolicy(), now_s=clock)
+    cache.fetch(GOOD[0])
+    cache.fetch(BAD[0])
+    assert cache.silent_s() == 0
+    failing += [GOOD[0], BAD[0]]
+    clock.now_s += 300
+    for _ in range(20):
+        cache.fetch(GOOD[0])
+        settle(cache)
+        clock.now_s += 30
+    assert cache.silent_s() == 600
+    # The place is back, and one secret of it is not: that is a silence, too.
+    failing.remove(GOOD[0])
+    for _ in range(4):
+        cache.fetch(BAD[0])
+        cache.fetch(GOOD[0])
+        settle(cache)
+        clock.now_s += 30
+    assert cache.silent_s() == 720
+    # Its connection was removed.
+    for _ in range(30):
+        cache.fetch(GOOD[0])
+        settle(cache)
+        clock.now_s += 30
+    assert cache.silent_s() == 0
+
+
+def test_a_resolver_tells_the_silence_of_those_that_may_be_away(clock: Clock) -> None:
+    def answer(reference: Reference) -> Secret:
+        raise away(reference, "nobody is there")
+
+    remote = CachedBackend(Backend(answer), CachePolicy(), now_s=clock)
+    resolver = Resolver([EnvironmentBackend({}), remote])
+    assert resolver.silent_s() == {"vault": 0}
+    with pytest.raises(BackendAway):
+        resolver.resolve(str(BAD[0]))
+    clock.now_s += 7
+    assert resolver.silent_s() == {"vault": 7}

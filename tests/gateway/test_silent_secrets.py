@@ -19,7 +19,7 @@ from producer.providers.registry import build
 from schemas.connection import Connection, SecretReference
 from schemas.errors import BackendAway, SecretError, SecretUnavailable
 from tests.credentials.vault_standin import VaultStandIn
-from tests.gateway.http_socket import Response
+from tests.gateway.http_socket import Response, get
 from tests.gateway.running import GITHUB_SECRET, Gateway, github_body, github_headers
 from tests.gateway.test_vendors import Sink
 from tests.parts.mock_cluster import MockCluster
@@ -160,6 +160,11 @@ def test_a_vault_that_is_away_for_too_long_costs_no_webhook(
         def post() -> Response:
             return gateway.post("acme-github", github_headers(body), body)
 
+        def silence(scheme: str) -> float:
+            name = "hookline_secret_backend_silent_seconds"
+            assert f'{name}{{scheme="{scheme}"}}' in get(gateway.port, "/metrics").body.decode()
+            return gateway.metric(name, scheme=scheme)
+
         def until(status: int) -> Response:
             until_s = time.monotonic() + 20
             while (answer := post()).status != status:
@@ -170,13 +175,18 @@ def test_a_vault_that_is_away_for_too_long_costs_no_webhook(
 
         with gateway:
             until(200)
+            assert silence("vault") == silence("aws-sm") == silence("azure-kv") == 0
             vault.answers_all = (503, "Vault is sealed")
             answer = until(503)
             assert answer.json()["error"] == "not_served"
             assert int(answer.headers["retry-after"]) > 0
-            time.sleep(3)
+            before = silence("vault")
+            assert 0 < before < 20
+            assert silence("vault") > before
+            assert silence("aws-sm") == silence("azure-kv") == 0
             vault.answers_all = None
             until(200)
+            assert silence("vault") == 0
             vault.remove("acme")
             until_s = time.monotonic() + 20
             while (answer := post()).status == 200:

@@ -305,6 +305,7 @@ def test_every_name_of_a_duration_has_buckets_in_seconds():
         names.OLDEST_UNFINISHED_SECONDS,
         names.SPOOL_OLDEST_SECONDS,
         names.CONNECTIONS_AGE_SECONDS,
+        names.SECRET_BACKEND_SILENT_SECONDS,
     }
     assert durations <= set(names.HISTOGRAM_BOUNDS)
 
