@@ -17,11 +17,12 @@ from typing import Any, Final
 from confluent_kafka import KafkaError, KafkaException, Producer
 
 from producer.publish.availability import Availability
+from producer.publish.client_settings import client_settings
 from producer.publish.fallback import PERMANENT, Fallback
+from producer.publish.gathering import Gathering
 from producer.publish.pending import Acknowledged, Headers, Pending, Record
 from producer.publish.probe import find_problem
 from schemas.errors import NotAcknowledged, Overloaded, PublisherClosed
-from schemas.topics import EVENTS
 
 log = logging.getLogger("hookline.publish")
 
@@ -29,15 +30,6 @@ log = logging.getLogger("hookline.publish")
 _POLL_S: Final = 0.001
 _SWEEP_S: Final = 0.1
 _STUCK_S: Final = 10.0
-_FIXED: Final = {
-    # Promise P1 rests on these; a configuration that names them is refused before it comes here.
-    "acks": "all",
-    "enable.idempotence": True,
-    # Java's default, so that other producers of the topic agree where a key goes.
-    "partitioner": "murmur2_random",
-}
-#: With a spool: an event given up inside the client would let later ones of its key overtake it.
-_FOR_EVER: Final = {"message.timeout.ms": 0, "message.send.max.retries": 2_147_483_647}
 
 
 class KafkaPublisher:
@@ -52,7 +44,8 @@ class KafkaPublisher:
         ack_deadline_s: float = 2.0,
         max_in_flight_events: int = 20_000,
         max_in_flight_bytes: int = 64 * 1024 * 1024,
-        linger_ms: float = 2.0,
+        linger_ms: float = 1.0,
+        max_linger_ms: float = 5.0,
         fatal: Callable[[str], None] = lambda reason: None,
         fallback: Fallback | None = None,
         clock_s: Callable[[], float] = time.monotonic,
@@ -88,28 +81,18 @@ class KafkaPublisher:
         self._told = ""
         self._swept_s = clock_s()
         self._producer = Producer(
-            {
-                "bootstrap.servers": bootstrap_servers,
-                "client.id": "hookline-gateway",
-                "linger.ms": linger_ms,
-                "compression.type": "lz4",
-                "message.max.bytes": EVENTS.max_message_bytes,
-                # An event that Kafka has not taken by then was answered 503 long ago and will
-                # be sent again; to keep it longer only fills memory.
-                "message.timeout.ms": 30_000,
-                # Our own bounds are reached first; these must only not be lower.
-                "queue.buffering.max.messages": max_in_flight_events + 1,
-                "queue.buffering.max.kbytes": 2 * max_in_flight_bytes // 1024 + 1,
-                "socket.keepalive.enable": True,
-                "reconnect.backoff.max.ms": 1_000,
-                "topic.metadata.refresh.interval.ms": 30_000,
-                **(properties or {}),
-                **_FIXED,
-                **({} if fallback is None else _FOR_EVER),
-                "error_cb": self._on_error,
-            },
+            client_settings(
+                bootstrap_servers,
+                linger_ms,
+                max_in_flight_events,
+                max_in_flight_bytes,
+                properties or {},
+                for_ever=fallback is not None,
+            )
+            | {"error_cb": self._on_error},
             logger=logging.getLogger("hookline.kafka"),
         )
+        self._gathering = Gathering(self._loop, self._produce, max_linger_ms / 1000)
         # A probe blocks for as long as its broker is silent.
         self._probes = ThreadPoolExecutor(1, "hookline-probe")
         self._probe: asyncio.Task[None] | None = None
@@ -126,7 +109,7 @@ class KafkaPublisher:
         """Send a record; the future, the given one or a new one, ends when all replicas have it.
 
         Raises Overloaded at a bound, NotAcknowledged at once while Kafka is away, and
-        PublisherClosed at the end; the future raises NotAcknowledged. After any of these the
+        PublisherClosed at the end; the future raises the first two. After any of these the
         record may still be in the log: the sender sends again, and its event id tells.
         """
         if self._closed:
@@ -146,26 +129,11 @@ class KafkaPublisher:
             )
         if future is None:
             future = self._loop.create_future()
-        record = (topic, key, value, headers)
-        pending = Pending(future, record, size_bytes, self._clock_s(), self._reported)
-        try:
-            self._producer.produce(topic, value, key, on_delivery=pending, headers=headers)
-        except BufferError:
-            self.failures["overloaded"] += 1
-            raise Overloaded("librdkafka's queue is full") from None
-        except KafkaException as raised:
-            error = raised.args[0]
-            self.failures[error.name()] += 1
-            if self._fallback is not None and error.code() not in PERMANENT:
-                self._fall(f"Kafka refused an event: {error.str()}")
-                return self._fallback.keep(record, future)
-            raise NotAcknowledged(f"Kafka refused the event: {error.str()}") from None
-        self.in_flight += 1
-        self.in_flight_bytes += size_bytes
-        self._pending.append(pending)
-        if not self._polling:
-            self._polling = True
-            self._loop.call_later(_POLL_S, self._poll)
+        pending = Pending(
+            future, (topic, key, value, headers), size_bytes, self._clock_s(), self._reported
+        )
+        self._track(pending)
+        self._gathering.put(pending)
         return future
 
     def send_spooled(self, record: Record, number: int) -> None:
@@ -174,20 +142,34 @@ class KafkaPublisher:
         Raises Overloaded when there is no room now; what the client refuses at once is reported
         as well, soon.
         """
+        size_bytes = len(record[2])
+        pending = Pending(self._nobody, record, size_bytes, self._clock_s(), self._reported, number)
         topic, key, value, headers = record
-        pending = Pending(self._nobody, record, len(value), self._clock_s(), self._reported, number)
         try:
             self._producer.produce(topic, value, key, on_delivery=pending, headers=headers)
         except BufferError:
             raise Overloaded("librdkafka's queue is full") from None
         except KafkaException as raised:
             pending(raised.args[0], None)
+        self._track(pending)
+
+    def _track(self, pending: Pending) -> None:
         self.in_flight += 1
         self.in_flight_bytes += pending.size_bytes
         self._pending.append(pending)
         if not self._polling:
             self._polling = True
             self._loop.call_later(_POLL_S, self._poll)
+
+    def _produce(self, pending: Pending) -> None:
+        """What the client refuses at once is reported as if Kafka had refused it."""
+        topic, key, value, headers = pending.record
+        try:
+            self._producer.produce(topic, value, key, on_delivery=pending, headers=headers)
+        except BufferError:
+            pending(KafkaError(KafkaError._QUEUE_FULL), None)
+        except KafkaException as raised:
+            pending(raised.args[0], None)
 
     def live(self) -> tuple[bool, str]:
         """False when only a new process helps, and why."""
@@ -206,6 +188,7 @@ class KafkaPublisher:
     async def close(self, within_s: float) -> bool:
         """Take nothing new, wait for what is in flight; False if some is not safe anywhere."""
         self._closed = True
+        self._gathering.release()
         until_s = self._loop.time() + within_s
         waiting = [
             pending.future
@@ -247,16 +230,19 @@ class KafkaPublisher:
             if not raised.args[0].fatal():
                 raise
             self._on_fatal(raised.args[0])
-        if self._reported:
-            batch = self._reported.copy()
-            # Emptied and not replaced, because every Pending holds it.
-            self._reported.clear()
-            self._settle(batch)
+        self._settle_reported()
         if self._brokers_down:
             self._brokers_down = False
             if self._fallback is not None and self.in_flight:
                 # Proof enough for the spool, which loses nothing by a false alarm.
                 self._fall("no broker answers")
+
+    def _settle_reported(self) -> None:
+        if self._reported:
+            batch = self._reported.copy()
+            # Emptied and not replaced, because every Pending holds it.
+            self._reported.clear()
+            self._settle(batch)
 
     def _settle(self, batch: list[Pending]) -> None:
         self.batches += 1
@@ -279,6 +265,9 @@ class KafkaPublisher:
             self.failures[error.name()] += 1
             if pending.number:
                 self._spooled_ended(pending)
+            elif error.code() == KafkaError._QUEUE_FULL:
+                if not future.done():
+                    future.set_exception(Overloaded("librdkafka's queue is full"))
             elif self._fallback is not None and error.code() not in PERMANENT:
                 # Stays as it is until `_fall`, which takes all that are in flight in their order.
                 refused = f"Kafka did not take an event: {error.str()}"
@@ -302,7 +291,9 @@ class KafkaPublisher:
         """One timer for all: see what is older than the deadline, oldest first; probe if due."""
         # Also when nothing is in flight, librdkafka has errors, log lines and tokens to tell of.
         self._serve()
-        now_s = self._swept_s = self._clock_s()
+        now_s = self._clock_s()
+        self._gathering.look(now_s - self._swept_s)
+        self._swept_s = now_s
         if self._fallback is None:
             self._expire(now_s - self._ack_deadline_s)
         else:
@@ -342,6 +333,9 @@ class KafkaPublisher:
         self._hand_over()
 
     def _hand_over(self) -> None:
+        # All that are in flight must be on their way: the spool counts on their reports.
+        self._gathering.release()
+        self._settle_reported()
         if self._fallback is not None:
             # With those that were refused just now, each in its place.
             self._fallback.take_over(

@@ -20,6 +20,8 @@ from unittest.mock import patch
 from confluent_kafka import KafkaError
 
 from producer.publish import publisher as publisher_module
+from producer.publish.gathering import Gathering
+from producer.publish.pending import Pending
 from producer.publish.publisher import KafkaPublisher
 from producer.publish.spool import Spool
 from producer.publish.spool_file import Change, SpoolFile
@@ -87,6 +89,23 @@ class FlakyFile(SpoolFile):
         if self._script.disk_broken and self._script.draw.random() < 0.3:
             raise SpoolFailed("input/output error")
         return super().read(after, max_events, max_bytes)
+
+
+class MoodyGathering(Gathering):
+    """Holds for as long as it likes, whatever the load."""
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        produce: Callable[[Pending], None],
+        max_hold_s: float,
+        draw: Random,
+    ) -> None:
+        super().__init__(loop, produce, max_hold_s)
+        self._draw = draw
+
+    def look(self, elapsed_s: float) -> None:
+        self._hold_s = self._draw.choice((0.0, 0.001, 0.01, self._max_hold_s))
 
 
 class SteppingProducer(FakeProducer):
@@ -208,6 +227,7 @@ class World:
             clock_s=loop.time,
         )
         publisher._probes.shutdown()
+        publisher._gathering = MoodyGathering(loop, publisher._produce, 0.02, draw)
         sink.start(publisher)
         moods = asyncio.ensure_future(self._moods(last, ended, made))
         lanes = [asyncio.ensure_future(self._send(lane, sink)) for lane in self.lanes]

@@ -8,6 +8,8 @@ from collections.abc import Callable
 import pytest
 
 from producer.publish.drain import Drain
+from producer.publish.gathering import Gathering
+from producer.publish.pending import Pending
 from producer.publish.spool import Spool
 from producer.publish.spooling_sink import Circuit, SpoolingSink
 from tests.publish.spool_simulation import Breach, simulate
@@ -97,6 +99,18 @@ def forgets_what_is_in_flight(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(SpoolingSink, "take_over", answer)
 
 
+def passes_what_waits(patch: pytest.MonkeyPatch) -> None:
+    put = Gathering.put
+
+    def at_once(self: Gathering, pending: Pending) -> None:
+        if len(self._held) == 1:
+            self._produce(pending)
+        else:
+            put(self, pending)
+
+    patch.setattr(Gathering, "put", at_once)
+
+
 @pytest.mark.parametrize(
     "sabotage",
     [
@@ -105,6 +119,7 @@ def forgets_what_is_in_flight(patch: pytest.MonkeyPatch) -> None:
         goes_direct_while_the_spool_drains,
         does_not_wait_after_a_failure,
         forgets_what_is_in_flight,
+        passes_what_waits,
     ],
 )
 def test_a_broken_promise_is_seen(
