@@ -114,6 +114,7 @@ async def serve(settings: Settings, process: Process, worker: Worker | None = No
         max_in_flight_events=publish.max_in_flight_events,
         max_in_flight_bytes=publish.max_in_flight_bytes,
         linger_ms=publish.linger_ms,
+        max_linger_ms=publish.max_linger_ms,
         fatal=lambda reason: stop.set(),
         fallback=sink,
     )
