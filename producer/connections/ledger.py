@@ -55,7 +55,8 @@ class Ledger:
             self.foreign[parsed.environment] += 1
             return None
         name = parsed.connection
-        if not parsed.revocation and name not in self and len(self.ids()) >= MAX_CONNECTIONS:
+        known = len(self._records) + len(self._problems)
+        if not parsed.revocation and name not in self and known >= MAX_CONNECTIONS:
             self.foreign[f"beyond {MAX_CONNECTIONS} connections"] += 1
             return None
         if value is None:
