@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from confluent_kafka import (
@@ -97,7 +97,7 @@ class TopicAccess:
 
 
 class TopicWriter:
-    """Writes records one at a time, each safe on all in-sync replicas before the next."""
+    """Writes records in order; what it says is written is safe on all in-sync replicas."""
 
     def __init__(self, topic: str, properties: Mapping[str, Any]) -> None:
         self._topic = topic
@@ -117,30 +117,38 @@ class TopicWriter:
 
     def write(self, key: bytes, value: bytes | None) -> int:
         """The record's offset once it is safe; NotAcknowledged if it may not be."""
+        return self.write_all([(key, value)])
+
+    def write_all(self, records: Sequence[tuple[bytes, bytes | None]]) -> int:
+        """In their order; the last one's offset once all are safe, else NotAcknowledged.
+
+        After that some may be there. At least one, and no more than the client's queue holds.
+        """
         reports: list[tuple[KafkaError | None, Any]] = []
         try:
-            self._producer.produce(
-                self._topic, value, key, PARTITION,
-                on_delivery=lambda error, message: reports.append((error, message)),
-            )  # fmt: skip
+            for key, value in records:
+                self._producer.produce(
+                    self._topic, value, key, PARTITION,
+                    on_delivery=lambda error, message: reports.append((error, message)),
+                )  # fmt: skip
             until_s = time.monotonic() + _TIMEOUT_S + 1.0
-            while not reports and time.monotonic() < until_s:
+            while len(reports) < len(records) and time.monotonic() < until_s:
                 self._producer.poll(0.1)
         except (KafkaException, BufferError) as refused:
             raise NotAcknowledged(f"{self._topic} could not be written: {refused}") from None
-        if not reports:
+        if len(reports) < len(records):
             raise NotAcknowledged(
                 f"Kafka did not confirm a record on {self._topic} within {_TIMEOUT_S:g} s; it may "
                 "be there or not: `hookline connections list` shows it, then try again"
             )
-        error, message = reports[0]
-        if error is not None:
-            raise NotAcknowledged(
-                f"Kafka did not take a record on {self._topic}: {error.str()}; look at the "
-                "topic with `hookline topics check`, then try again"
-            )
-        offset: int = message.offset()
-        return offset
+        for error, _ in reports:
+            if error is not None:
+                raise NotAcknowledged(
+                    f"Kafka did not take a record on {self._topic}: {error.str()}; look at the "
+                    "topic with `hookline topics check`, then try again"
+                )
+        last: int = max(message.offset() for _, message in reports)
+        return last
 
 
 def read_to_end(access: TopicAccess, consumer: Consumer, ledger: Ledger) -> None:

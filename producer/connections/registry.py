@@ -20,20 +20,17 @@ from producer.connections.clients import TopicAccess
 from producer.connections.follower import Follower
 from producer.connections.knocking import nobody_listens
 from producer.connections.ledger import Ledger, Standing
-from producer.connections.seeding import plan_seeding
+from producer.connections.seeder import Seeder
 from producer.connections.serving import Serving
 from producer.connections.snapshot import Snapshot
 from producer.gateway.connections import ConnectionTable
 from schemas.connection import Connection
-from schemas.errors import HooklineError
 
 log = logging.getLogger("hookline.connections")
 
 _TURN_S: Final = 0.5
 _CONFIRM_EVERY_S: Final = 5.0
 _SNAPSHOT_EVERY_S: Final = 60.0
-_SEED_AGAIN_S: Final = 2.0
-_MAX_SEED_AGAIN_S: Final = 30.0
 _SLOW_TIMES: Final = 10
 #: How long secrets that are still being fetched for the first time keep a gateway unready.
 _SECRETS_PATIENCE_S: Final = 10.0
@@ -78,10 +75,10 @@ class ConnectionRegistry:
         self._knocking: Future[None] | None = None
         self._nobody_listens = False
         # Seeding: done when what was written has been read back.
-        self._seeded_to: int | None = None
+        self._seeder = Seeder(
+            plan.access, plan.listed, plan.written_by, lambda: self._ledger, self._lock
+        )
         self._seeding: Future[None] | None = None
-        self._seed_problem = ""
-        self._seed_at_s, self._seed_wait_s = 0.0, _SEED_AGAIN_S
         # How far behind, as the partition's leader last said.
         self._confirmed_s: float | None = None
         self._confirming: Future[None] | None = None
@@ -125,7 +122,7 @@ class ConnectionRegistry:
                 f"; {self._snapshot_problem}" if self._snapshot_problem else ""
             )
         if not self._table.complete:
-            return False, self._seed_problem or "the file's connections are being written"
+            return False, self._seeder.problem or "the file's connections are being written"
         waited_s = time.monotonic() - self._caught_up_s
         if waited_s < _SECRETS_PATIENCE_S and (left := self.serving.untried()):
             return False, f"the secrets of {left} connections are being fetched"
@@ -237,8 +234,7 @@ class ConnectionRegistry:
             elif self._idle(self._knocking):
                 self._knocking = self._chores.submit(self._knock)
             return
-        unseeded = self._seeded_to is None and now_s >= self._seed_at_s
-        if unseeded and self._idle(self._seeding):
+        if self._seeder.due(now_s) and self._idle(self._seeding):
             self._seeding = self._chores.submit(self._seed)
         if self._idle(self._confirming) and now_s - (self._confirmed_s or 0.0) > _CONFIRM_EVERY_S:
             self._confirming = self._chores.submit(self._confirm)
@@ -299,36 +295,14 @@ class ConnectionRegistry:
 
     def _settle(self) -> None:
         """From here on, what is not found is certainly not there. Under the lock."""
-        if self._caught_up_s is not None and self._seeded_to is not None:
-            self._table.complete |= self._ledger.next_offset >= self._seeded_to
+        if self._caught_up_s is not None and self._seeder.reaches is not None:
+            self._table.complete |= self._ledger.next_offset >= self._seeder.reaches
 
     def _seed(self) -> None:
-        with self._lock:
-            plan = plan_seeding(
-                self._ledger, self._plan.listed, time.time_ns() // 1000, self._plan.written_by
-            )
-        for name, note in plan.notes:
-            log.warning("the file and the topic differ", extra={"data": {
-                "connection": name, "note": note}})  # fmt: skip
-        try:
-            to = 0
-            if plan.writes:
-                writer = self._plan.access.writer()
-                for key, value in plan.writes:
-                    to = writer.write(key.encode(), value) + 1
-        except HooklineError as error:
-            self._seed_problem = f"the file's connections are not on the topic yet: {error}"
-            self._say(self._seed_problem)
-            self._seed_at_s = time.monotonic() + self._seed_wait_s
-            self._seed_wait_s = min(2 * self._seed_wait_s, _MAX_SEED_AGAIN_S)
+        if not self._seeder.seed():
+            self._say(self._seeder.problem)
             return
-        if plan.writes:
-            log.info(
-                "connections of the file written to the topic",
-                extra={"data": {"connections": sorted({k.connection for k, _ in plan.writes})}},
-            )
         with self._lock:
-            self._seeded_to = to
             self._settle()
         self._wake.set()
 

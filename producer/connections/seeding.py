@@ -36,14 +36,20 @@ def plan_seeding(ledger: Ledger, listed: Sequence[Connection], now_us: int, by: 
     plan = Plan([], [])
     for connection in listed:
         _plan_one(ledger, connection, now_us, by, plan)
+    return plan
+
+
+def no_longer_listed(ledger: Ledger, listed: Sequence[Connection]) -> list[tuple[str, str]]:
+    """What the file wrote once and says nothing of now, which a person should know."""
     names = {connection.id for connection in listed}
+    found = []
     for name in ledger.ids():
         record = ledger.record(name)
         if record is not None and record.written_by is Writer.FILE and name not in names:
-            plan.notes.append(
+            found.append(
                 (name, "is no longer in the file and still there: `hookline connections remove`")
             )
-    return plan
+    return found
 
 
 def _plan_one(ledger: Ledger, listed: Connection, now_us: int, by: str, plan: Plan) -> None:

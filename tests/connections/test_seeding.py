@@ -5,7 +5,7 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from producer.connections.ledger import Ledger, Standing
-from producer.connections.seeding import plan_seeding
+from producer.connections.seeding import no_longer_listed, plan_seeding
 from schemas.connection import Connection, ConnectionState
 from schemas.connection_record import Writer
 from tests.connections.making import ENVIRONMENT, connection, record, revocation
@@ -96,6 +96,8 @@ def test_a_record_that_this_build_cannot_read_is_left_alone() -> None:
 
 def test_what_is_no_longer_in_the_file_stays_and_is_told() -> None:
     ledger = ledger_of(record(FILE, Writer.FILE, FILE), record(connection("by-hand")))
-    (note,) = seeded(ledger)
-    assert note.startswith("acme is no longer in the file")
+    ((name, note),) = no_longer_listed(ledger, [])
+    assert name == "acme"
+    assert note.startswith("is no longer in the file")
+    assert no_longer_listed(ledger, [FILE]) == []
     assert ledger.servable("acme") == FILE
