@@ -21,6 +21,7 @@ _COMMANDS: Final = {
     "dead-letters": "See, redrive or discard what was given up on.",
     "connections": "See and change which connections there are; pause, revoke.",
     "topics": "Create and check Kafka's topics.",
+    "trace": "See every step of a request, from its id.",
     "send": "Sign a body as the provider would and post it.",
     "secrets": "Check secrets; rotate, retire and revoke those of a connection.",
     "config": "Check the settings, or print their schema or an example.",
