@@ -17,8 +17,8 @@ from schemas.errors import Undecodable
 from schemas.execution import Attempt, Execution, Reception
 from schemas.request_id import SIZE_BYTES
 
-_SAMPLED: Final = 1
-_WAS_PARKED: Final = 2
+SAMPLED: Final = 1
+WAS_PARKED: Final = 2
 
 
 class Kind(msgspec.Struct, frozen=True):
@@ -108,8 +108,8 @@ class Executions(msgspec.Struct, kw_only=True):
                     handler_ns=self.handler_ns[i],
                     failures=self.failures[i],
                     attempts=tuple(attempts.get(i, ())),
-                    was_parked=bool(self.flags[i] & _WAS_PARKED),
-                    sampled=bool(self.flags[i] & _SAMPLED),
+                    was_parked=bool(self.flags[i] & WAS_PARKED),
+                    sampled=bool(self.flags[i] & SAMPLED),
                     weight=self.weights[i],
                 )
                 for i in range(len(self.offsets))
@@ -164,7 +164,7 @@ class Receptions(msgspec.Struct, kw_only=True):
                     events=self.events[i],
                     partition=self.partitions[i],
                     offset=self.offsets[i],
-                    sampled=bool(self.flags[i] & _SAMPLED),
+                    sampled=bool(self.flags[i] & SAMPLED),
                     weight=self.weights[i],
                 )
                 for i in range(len(self.statuses))
@@ -225,7 +225,7 @@ def executions_of(rows: Sequence[Execution]) -> Executions:
             "lane_ns": row.lane_ns,
             "handler_ns": row.handler_ns,
             "failures": row.failures,
-            "flags": _SAMPLED * row.sampled | _WAS_PARKED * row.was_parked,
+            "flags": SAMPLED * row.sampled | WAS_PARKED * row.was_parked,
             "weights": row.weight,
         }
         for name, value in values.items():
@@ -283,7 +283,7 @@ def receptions_of(rows: Sequence[Reception]) -> Receptions:
             "events": row.events,
             "partitions": row.partition,
             "offsets": row.offset,
-            "flags": _SAMPLED * row.sampled,
+            "flags": SAMPLED * row.sampled,
             "weights": row.weight,
         }
         for name, value in values.items():

@@ -22,6 +22,8 @@ CONNECTIONS: Final = "hookline_connections"  # {state}
 CONNECTIONS_LAG_RECORDS: Final = "hookline_connections_lag_records"
 CONNECTIONS_AGE_SECONDS: Final = "hookline_connections_age_seconds"
 SECRET_BACKEND_SILENT_SECONDS: Final = "hookline_secret_backend_silent_seconds"  # {scheme}
+#: When (Unix s) the last secret of a connection ends; none for one that does not end.
+SECRETS_END_SECONDS: Final = "hookline_connection_secrets_end_timestamp_seconds"  # {connection}
 SPOOL_EVENTS: Final = "hookline_spool_events"
 SPOOL_BYTES: Final = "hookline_spool_bytes"
 SPOOL_OLDEST_SECONDS: Final = "hookline_spool_oldest_seconds"
@@ -45,9 +47,24 @@ BUFFERED_EVENTS: Final = "hookline_buffered_events"
 BUFFERED_BYTES: Final = "hookline_buffered_bytes"
 LAG_EVENTS: Final = "hookline_lag_events"  # {partition}
 OLDEST_UNFINISHED_SECONDS: Final = "hookline_oldest_unfinished_seconds"
+#: The same without what is parked: how far behind the group is.
+LAG_SECONDS: Final = "hookline_lag_seconds"
+DEAD_LETTERS_KEPT: Final = "hookline_dead_letters_kept"
 PARKED_KEYS: Final = "hookline_parked_keys"
 PARKED_EVENTS: Final = "hookline_parked_events"
 FENCED: Final = "hookline_fenced"
+
+# Both
+EXECUTIONS_DROPPED: Final = "hookline_executions_dropped"  # {writer, reason}
+
+# Monitor
+CONNECTION_SILENT_SECONDS: Final = "hookline_connection_silent_seconds"  # {connection}
+#: The longest pause of a connection in the last days; only of those that have had many.
+CONNECTION_LONGEST_PAUSE_SECONDS: Final = "hookline_connection_longest_pause_seconds"
+ALERTS: Final = "hookline_alerts"  # {alertname, severity, state}
+ALERT_NOTIFICATIONS: Final = "hookline_alert_notifications"  # {notifier, result}
+ALERT_SERIES: Final = "hookline_alert_series"
+SCRAPES: Final = "hookline_scrapes"  # {job, result}
 
 #: Upper bounds of each histogram's buckets, in the unit that its name ends in.
 HISTOGRAM_BOUNDS: Final[Mapping[str, tuple[float, ...]]] = MappingProxyType(
