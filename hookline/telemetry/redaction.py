@@ -107,6 +107,30 @@ SECRET_NAMES: Final = frozenset(
 )
 
 
+class _Values:
+    """Values of one beginning. Many have the same, such as whsec_: none is looked at by itself."""
+
+    __slots__ = ("sizes", "values")
+
+    def __init__(self) -> None:
+        self.values: set[str] = set()
+        #: Their lengths, the longest first.
+        self.sizes: tuple[int, ...] = ()
+
+    def add(self, value: str) -> None:
+        """One more. `found` reads without a lock, so the length comes last, as a whole."""
+        self.values.add(value)
+        if len(value) not in self.sizes:
+            self.sizes = tuple(sorted((*self.sizes, len(value)), reverse=True))
+
+    def found(self, text: str, at: int) -> int:
+        """The length of the longest that stands there; 0 if none does."""
+        for size in self.sizes:
+            if text[at : at + size] in self.values:
+                return min(size, len(text) - at)
+        return 0
+
+
 class Redactor:
     """Knows the values in use and the shapes of secrets; one for a whole process.
 
@@ -115,22 +139,19 @@ class Redactor:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        # The first characters of each value -> the values that begin so, longest first.
-        self._by_start: dict[str, tuple[str, ...]] = {}
+        # The first characters of each value -> the values that begin so.
+        self._by_start: dict[str, _Values] = {}
 
     def register(self, secret: Secret) -> None:
         """From now on no text that passes here holds this value, plain or as commonly escaped."""
         value = secret.reveal()
         with self._lock:
             # Registered at each look at a key ring: what is known already costs next to nothing.
-            if value in self._by_start.get(value[:MIN_SECRET_CHARS], ()):
+            known = self._by_start.get(value[:MIN_SECRET_CHARS])
+            if known is not None and value in known.values:
                 return
             for form in _forms(value):
-                start = form[:MIN_SECRET_CHARS]
-                known = self._by_start.get(start, ())
-                if form not in known:
-                    # Replaced whole: `redact` reads without the lock.
-                    self._by_start[start] = tuple(sorted((*known, form), key=len, reverse=True))
+                self._by_start.setdefault(form[:MIN_SECRET_CHARS], _Values()).add(form)
 
     def redact(self, text: str) -> str:
         """The text without secrets; the same object if there are none."""
@@ -149,15 +170,11 @@ class Redactor:
         taken = at = 0
         last = len(text) - MIN_SECRET_CHARS
         while at <= last:
-            forms = by_start.get(text[at : at + MIN_SECRET_CHARS])
-            if forms is not None:
-                for form in forms:
-                    if text.startswith(form, at):
-                        pieces += (text[taken:at], MASK)
-                        at = taken = at + len(form)
-                        break
-                else:
-                    at += 1
+            values = by_start.get(text[at : at + MIN_SECRET_CHARS])
+            size = 0 if values is None else values.found(text, at)
+            if size:
+                pieces += (text[taken:at], MASK)
+                at = taken = at + size
             else:
                 at += 1
         return "".join((*pieces, text[taken:])) if taken else text
