@@ -254,7 +254,7 @@ class Known(msgspec.Struct, frozen=True, kw_only=True):
 class Retention(msgspec.Struct, frozen=True, kw_only=True):
     """How long things are kept; whichever bound is reached first."""
 
-    #: Single executions and receptions.
+    #: Single executions and receptions; so many of each.
     rows_s: int = 7 * 86_400
     max_rows: int = 5_000_000
     #: Sums per minute, per ten minutes, per hour: a week longer than what is asked of them, so

@@ -46,7 +46,7 @@ class SqliteStore:
         # SQLite has one writer. Its own waiting sleeps in steps of up to 100 ms; a lock between
         # our threads hands over at once.
         self._writing = threading.Lock()
-        self._lock_file = _lock(path)
+        self._lock_file = lock(path, "consumer")
         try:
             # Handlers run on one thread, claims and housekeeping on others: two connections.
             self._connection = connect(path)
@@ -249,7 +249,8 @@ def known_version(connection: sqlite3.Connection) -> tuple[int, str]:
     return version, group
 
 
-def _lock(path: Path) -> IO[bytes]:
+def lock(path: Path, owner: str) -> IO[bytes]:
+    """A file beside a store's, locked until it is closed: a store has one `owner` at a time."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         file = open(f"{path}.lock", "a+b")  # noqa: SIM115 - held until close
@@ -262,11 +263,11 @@ def _lock(path: Path) -> IO[bytes]:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         file.seek(0)
-        owner = file.read(20).decode("ascii", "replace").strip()
+        pid = file.read(20).decode("ascii", "replace").strip()
         file.close()
         raise StoreLocked(
-            f"{path} is open in another process (pid {owner or 'unknown'}): a SQLite store has one "
-            "consumer; stop that one, or use PostgreSQL for several replicas"
+            f"{path} is open in another process (pid {pid or 'unknown'}): a SQLite store has one "
+            f"{owner}; stop that one, or use PostgreSQL for several replicas"
         ) from error
     file.truncate(0)
     file.write(str(os.getpid()).encode())

@@ -24,7 +24,7 @@ TOPIC: Final = "hookline.executions"
 _US: Final = 1_000_000
 _TYPES: Final = {
     "github": (("push", "repository"), ("issues.opened", "issue"), ("pull_request.closed", "pull")),
-    "stripe": (("invoice.paid", "invoice"), ("customer.updated", "customer"), ("charge.failed", "charge")),
+    "stripe": (("invoice.paid", "invoice"), ("charge.failed", "charge"), ("payout.paid", "payout")),
     "shopify": (("orders/create", "order"), ("products/update", "product")),
     "slack": (("message", "channel"), ("reaction_added", "message")),
     "linear": (("Issue.update", "issue"), ("Comment.create", "comment")),
