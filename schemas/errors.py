@@ -12,6 +12,7 @@ HooklineError
 │   │   └── TokenOfOtherEnvironment
 │   ├── TokensUnknown         which tokens there are is not known yet
 │   └── ScopeMissing          the token is good, and not for this
+├── AuditUnavailable          a change was not made, since it could not be written down
 ├── CodecError
 │   ├── NotSingleObject       bytes without the Avro single-object marker
 │   ├── UnknownSchema         a fingerprint of no version that we have
@@ -95,6 +96,10 @@ class TokensUnknown(AccessError):
 
 class ScopeMissing(AccessError):
     """The token does not have the scope that this takes."""
+
+
+class AuditUnavailable(HooklineError):
+    """A change was not made, since the audit log could not be written."""
 
 
 class CodecError(HooklineError):

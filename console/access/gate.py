@@ -22,6 +22,7 @@ from console.access.security_headers import with_security
 from console.access.sessions import Session, Sessions, Visitor
 from console.access.throttle import Throttle, address_key
 from credentials.api_token import public_part
+from credentials.audit_log import AuditLog
 from credentials.token_check import Admission, Tokens, admit, again
 from schemas.errors import AccessError, ConfigurationError, TokenRefused, TokensUnknown
 
@@ -70,11 +71,13 @@ class Gate:
         tokens: Tokens,
         rules: GateRules | None = None,
         *,
+        audit: AuditLog | None = None,
         used: Callable[[str], None] = _unused,
         now_us: Callable[[], int] = lambda: time.time_ns() // 1000,
         clock_s: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`used` is told each time that a token is; it must not block."""
+        """Without `audit` nothing can be changed. `used` is told each time that a token is; it must
+        not block."""
         self.tokens = tokens
         self.rules = rules or GateRules()
         self.sessions = Sessions(
@@ -83,6 +86,7 @@ class Gate:
             max_age_s=self.rules.max_age_s,
         )
         self.throttle = Throttle()
+        self.audit = audit
         self._used = used
         self._now_us = now_us
         self._clock_s = clock_s
