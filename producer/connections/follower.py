@@ -109,6 +109,8 @@ class Follower:
             self._listener.began()
             while problem := self._access.problem(consumer):
                 self._say(problem)
+                # What the client has to say waits for this, in memory and without a bound.
+                consumer.poll(0)
                 if self._stopping.wait(_ASK_AGAIN_S):
                     return
             self._say("")

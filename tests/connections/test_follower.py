@@ -1,0 +1,42 @@
+"""The follower's thread where Kafka does not do as it should."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+
+from producer.connections.clients import TopicAccess
+from producer.connections.follower import Follower
+from tests.connections.fleet import until
+from tests.parts.process import free_port
+
+
+class Heard:
+    """A listener."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+
+    def began(self) -> None:
+        self.told.append("began")
+
+    def came(self, key: bytes | None, value: bytes | None, offset: int) -> None:
+        self.told.append(f"{(key or b'').decode()} at {offset}")
+
+    def ended(self, offset: int) -> None:
+        self.told.append(f"ended at {offset}")
+
+
+def test_what_the_client_says_while_kafka_is_away_does_not_wait_for_kafka(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.ERROR, "hookline.kafka")
+    follower = Follower(TopicAccess(f"127.0.0.1:{free_port()}", "connections"), Heard())
+    follower.start()
+    try:
+        # It would fill memory for as long as Kafka is away, and then hold up the reading.
+        until(lambda: sum("refused" in one.message for one in caplog.records) > 20)
+    finally:
+        follower.stop(5)
+    assert "no answer from Kafka" in follower.problem
