@@ -18,6 +18,7 @@ from credentials.secret import Secret
 from hookline.commands.config import config_option
 from hookline.commands.secret_changes import retire, revoke, rotate
 from hookline.processes.process import resolver_for
+from hookline.settings.handlers import references
 from hookline.settings.loading import Settings, load
 from hookline.settings.model import SECRET_PROPERTIES
 from hookline.telemetry.redaction import Redactor
@@ -152,11 +153,7 @@ def _others(settings: Settings) -> Iterator[tuple[str, str]]:
             yield f"kafka.properties.{name}", str(value)
     if settings.consumer.store_password is not None:
         yield "consumer.store_password", settings.consumer.store_password
-    for n, target in enumerate(settings.consumer.forward):
-        for at, ref in enumerate(target.secrets):
-            yield f"consumer.forward[{n}].secrets[{at}]", ref
-        if target.bearer is not None:
-            yield f"consumer.forward[{n}].bearer", target.bearer
+    yield from references(settings.consumer.forward)
     vault = settings.credentials.vault
     if vault is not None and vault.token is not None:
         yield "credentials.vault.token", vault.token

@@ -4,9 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import Annotated, Final
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    field_validator,
+    model_validator,
+)
 
 from credentials.aws_secrets_manager import AwsSecretsManagerBackend, region_of
 from credentials.azure_key_vault import AzureKeyVaultBackend
@@ -43,6 +50,11 @@ def _check_local(ref: str) -> str:
 
 
 LocalReference = Annotated[str, AfterValidator(_check_local)]
+
+
+def _bare(parts: SplitResult) -> bool:
+    """Whether there is no place in it where a secret is often written."""
+    return not (parts.username or parts.password or parts.query or parts.fragment)
 
 
 class _Model(BaseModel):
@@ -135,7 +147,7 @@ class VaultSettings(_Model):
             host = parts.hostname
         except ValueError:
             parts, host = None, None
-        if parts is None or parts.scheme not in ("http", "https") or not host or parts.username:
+        if parts is None or parts.scheme not in ("http", "https") or not host or not _bare(parts):
             raise ValueError("address: write a URL such as https://vault.example:8200")
         if parts.scheme == "http" and host not in _LOOPBACK and not self.allow_http:
             raise ValueError(
@@ -178,6 +190,18 @@ class AwsSettings(_Model):
         None, pattern=r"^https?://\S+$", description="Of a VPC endpoint with a name of its own."
     )
     timeout_ms: int = Field(5_000, ge=100, le=60_000, description="Of one request.")
+
+    @field_validator("endpoint_url")
+    @classmethod
+    def _holds_no_secret(cls, url: str | None) -> str | None:
+        try:
+            bare = url is None or _bare(urlsplit(url))
+        except ValueError:
+            # Which may quote it.
+            bare = False
+        if not bare:
+            raise ValueError("write it without user, password and query: https://host")
+        return url
 
 
 class AzureSettings(_Model):

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, Final, Literal
-from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -22,6 +21,7 @@ from consumer.handlers.registration import Handlers
 from consumer.handlers.upsert import Paramstyle, parse_source, upsert
 from credentials.reference import parse_reference
 from credentials.resolver import Resolver
+from hookline.settings.addresses import check_target, is_reference, resolved
 from schemas.errors import ConfigurationError, SecretError
 
 _TYPE: Final = re.compile(r"[A-Za-z0-9_:-]+(?:\.[A-Za-z0-9_:-]+)*")
@@ -111,7 +111,10 @@ class ForwardSettings(_Model):
     """One target that events are posted to."""
 
     events: Patterns = Field(description="Event types, such as github.issues.*.")
-    url: str = Field(max_length=2048, description="https://host/path.")
+    url: str = Field(
+        max_length=2048,
+        description="https://host/path; as a reference if it holds a secret, such as env:NAME.",
+    )
     secrets: list[str] = Field(
         [],
         max_length=8,
@@ -123,26 +126,16 @@ class ForwardSettings(_Model):
     connect_timeout_ms: int = Field(2_000, ge=10, le=60_000)
     max_connections: int = Field(64, ge=1, le=10_000)
     max_retry_after_ms: int = Field(3_600_000, ge=0, le=86_400_000)
-    proxy: str | None = Field(None, description="http://host:port; none is taken from elsewhere.")
+    proxy: str | None = Field(
+        None,
+        description="http://host:port, or a reference to it; none is taken from elsewhere.",
+    )
     circuit: CircuitSettings = CircuitSettings()
 
     @field_validator("url", "proxy")
     @classmethod
     def _is_address(cls, url: str | None) -> str | None:
-        if url is None:
-            return None
-        try:
-            parts = urlsplit(url)
-            host = parts.hostname
-        except ValueError:
-            host = None
-        if host is None or parts.scheme not in ("http", "https"):
-            raise ValueError("write an address such as https://host/path")
-        if parts.username is not None or parts.password is not None:
-            raise ValueError(
-                "there is a user or password in it; write it without (a token goes to bearer)"
-            )
-        return url
+        return None if url is None else check_target(url)
 
     @field_validator("secrets")
     @classmethod
@@ -170,6 +163,19 @@ class UpsertSettings(_Model):
     stale: Literal["apply", "skip"] = Field("skip", description="What to do with an older event.")
 
 
+def references(forward_to: Sequence[ForwardSettings]) -> Iterator[tuple[str, str]]:
+    """The secrets that targets name: where each is named, and its reference."""
+    for n, target in enumerate(forward_to):
+        place = f"consumer.forward[{n}]"
+        for name, written in (("url", target.url), ("proxy", target.proxy)):
+            if written is not None and is_reference(written):
+                yield f"{place}.{name}", written
+        for at, ref in enumerate(target.secrets):
+            yield f"{place}.secrets[{at}]", ref
+        if target.bearer is not None:
+            yield f"{place}.bearer", target.bearer
+
+
 def register(
     handlers: Handlers,
     *,
@@ -185,7 +191,7 @@ def register(
     for at, target in enumerate(forward_to):
         try:
             handler = forward(
-                target.url,
+                resolved(target.url, resolver),
                 secrets=[resolver.resolve(ref) for ref in target.secrets],
                 bearer=None if target.bearer is None else resolver.resolve(target.bearer),
                 limits=ForwardLimits(
@@ -195,7 +201,7 @@ def register(
                     max_retry_after_s=target.max_retry_after_ms / 1000,
                 ),
                 circuit=target.circuit.to_policy(),
-                proxy=target.proxy,
+                proxy=None if target.proxy is None else resolved(target.proxy, resolver),
             )
             handlers.on(*_several(target.events), stale=target.stale)(handler)
         except (ConfigurationError, SecretError) as error:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 from datetime import datetime
 from typing import Annotated, Any, Final, Literal
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import urlsplit
 
 from msgspec.structs import replace
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
 
 from credentials.reference import parse_reference
 from credentials.resolver import Resolver
+from hookline.settings.addresses import secret_in_query
 from hookline.settings.credentials import CredentialSettings
 from hookline.settings.handlers import ForwardSettings, UpsertSettings
 from hookline.settings.limits import LimitSettings
@@ -34,8 +35,6 @@ SLUG: Final = r"^[a-z0-9][a-z0-9._-]{0,62}$"
 Slug = Annotated[str, StringConstraints(pattern=SLUG)]
 Listen = Annotated[str, StringConstraints(pattern=r"^\S*:\d{1,5}$")]
 _SCHEMED: Final = re.compile(r"(env|file|vault|aws-sm|azure-kv):")
-#: In the names of a URL's query, without their punctuation; a file's path (sslkey) is none.
-_SECRET_NAME: Final = re.compile(r"passw|passphrase|pwd|secret|token|credential|apikey|accesskey")
 # librdkafka properties that hold a secret: only as a reference.
 SECRET_PROPERTIES: Final = frozenset(
     {
@@ -349,13 +348,12 @@ class ConsumerSettings(_Model):
     def _holds_no_password(cls, store: str) -> str:
         try:
             parts = urlsplit(store)
-            query = parse_qsl(parts.query, keep_blank_values=True)
+            secret = secret_in_query(parts.query, whole_names=False)
         except ValueError:
             raise ValueError(
                 "this is no store's URL; write one such as postgresql://user@host:5432/database"
             ) from None
-        names = (re.sub(r"[^a-z]", "", name.lower()) for name, _ in query)
-        if parts.password is not None or any(map(_SECRET_NAME.search, names)):
+        if parts.password is not None or secret:
             raise ValueError(
                 "a password may not be in the URL: write it as consumer.store_password with a "
                 "reference, such as env:STORE_PASSWORD"

@@ -55,6 +55,7 @@ class Stage:
             vault.secret_ids.add(self.marked["VAULT_SECRET_ID"])
             self._environ = {
                 **self.marked.environ,
+                "TARGET_URL": f"{echo.url}?token={self.marked.text('in a target')}",
                 "OTEL_EXPORTER_OTLP_ENDPOINT": collector.endpoint,
                 "OTEL_BSP_SCHEDULE_DELAY": "200",
                 "OTEL_METRIC_EXPORT_INTERVAL": "1000",
@@ -106,7 +107,7 @@ class Stage:
                 "forward": [
                     {
                         "events": ["twilio.*", "microsoft_graph.*"],
-                        "url": f"{echo.url}?token={self.marked.text('in a target')}",
+                        "url": "env:TARGET_URL",
                         "secrets": ["env:FORWARD_SECRET"],
                         "bearer": "env:FORWARD_BEARER",
                     }

@@ -102,6 +102,12 @@ def test_events_are_forwarded_without_code() -> None:
         ({"url": "ftp://hooks.example/"}, "https://host/path"),
         ({"url": "https://user:canary@hooks.example/"}, "user or password"),
         ({"proxy": "http://user:canary@proxy.example:3128"}, "user or password"),
+        ({"url": "https://hooks.example/?token=canary"}, "name the secret at bearer"),
+        ({"url": "https://hooks.example/a?b=c&Access_Token=canary#d"}, "such as env:TARGET_URL"),
+        ({"url": "https://hooks.example/?api-key=canary"}, "secret in its query"),
+        ({"url": "https://hooks.example/?x=y&key=canary"}, "secret in its query"),
+        ({"url": "https://hooks.example/?sv=1&%73ig=canary"}, "secret in its query"),
+        ({"url": "env:canary"}, "environment variable's name in capitals"),
         ({"secrets": ["whsec_canary"]}, "not a secret reference"),
         ({"bearer": "canary"}, "not a secret reference"),
         ({"events": "github.issues*"}, "events"),
@@ -135,6 +141,43 @@ def test_mistakes_of_a_target_are_told_without_what_was_written(
 def test_mistakes_of_a_mapping_are_told(change: dict[str, Any]) -> None:
     with pytest.raises(ValidationError, match=next(iter(change))):
         UpsertSettings.model_validate({**yaml.safe_load(ISSUES), **change})
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://hooks.example/tokens/reset?keyboard=de&design=2",
+        "https://hooks.example/?partition_key_name",
+        "env:TARGET_URL",
+        "vault:secret/target#url",
+    ],
+)
+def test_an_address_without_a_secret_or_its_reference_is_taken(url: str) -> None:
+    assert ForwardSettings.model_validate({"events": "shop.*", "url": url}).url == url
+
+
+def test_an_address_that_is_a_secret_is_named_and_never_told() -> None:
+    async def inside() -> HttpServer:
+        async with http_server() as server:
+            address = server.url("/hook?token=canary")
+            resolver = Resolver([EnvironmentBackend({"TARGET_URL": address, "BAD": "canary"})])
+            handlers = Handlers()
+            targets = [
+                ForwardSettings(events=f"shop.{at}", url=url)
+                for at, url in enumerate(["env:TARGET_URL", "env:BAD"])
+            ]
+            register(handlers, forward_to=targets[:1], resolver=resolver, store_url=SQLITE)
+            handler = handlers.find("shop.0")
+            assert handler is not None
+            assert "canary" not in handler.name
+            await handler.function(event("shop.0", {"n": 1}))
+            with pytest.raises(ConfigurationError, match=r"forward\.0: .*its url is none") as told:
+                register(handlers, forward_to=targets[1:], resolver=resolver, store_url=SQLITE)
+            assert "canary" not in str(told.value)
+            return server
+
+    (got,) = asyncio.run(inside()).received
+    assert got.line.startswith("POST /hook?token=canary ")
 
 
 def test_what_only_shows_at_start_says_where_it_is() -> None:
