@@ -10,6 +10,7 @@ from tests.parts.cache import PartMissing
 from tests.parts.jaeger import jaeger_binary
 from tests.parts.kafka import VERSION, kafka_libs
 from tests.parts.postgres import postgres_bin
+from tests.parts.prometheus import prometheus_binary
 from tests.parts.redis import redis_server
 from tests.parts.vault import vault_binary
 
@@ -17,6 +18,7 @@ PARTS: dict[str, Callable[[], object]] = {
     "kafka": kafka_libs,
     "postgres": postgres_bin,
     "redis": redis_server,
+    "prometheus": prometheus_binary,
     "jaeger": jaeger_binary,
     "vault": vault_binary,
 }

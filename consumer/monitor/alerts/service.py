@@ -1,0 +1,154 @@
+"""The monitor's alerting: scrape, evaluate, keep, tell; one thread, every few seconds.
+
+What a store or a notifier cannot do now delays nothing else: it is tried again at the next look.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from consumer.monitor.alerts.contract import AlertStore
+from consumer.monitor.alerts.delivery import Delivery
+from consumer.monitor.alerts.grouping import Grouping, Patience
+from consumer.monitor.alerts.rules import Rule, horizons_s
+from consumer.monitor.alerts.scraping import Scraper
+from consumer.monitor.alerts.series import SeriesStore
+from consumer.monitor.alerts.silences import Silence
+from consumer.monitor.alerts.states import Alert, State
+from consumer.monitor.alerts.watch import Look, Watch
+from schemas.errors import StoreError
+
+log = logging.getLogger("hookline.alerts")
+
+#: How long what is over is shown, and told to those who were told of it.
+KEEP_RESOLVED_S: Final = 14 * 86_400
+_TELL_RESOLVED_S: Final = 86_400
+_EXPIRE_EVERY_S: Final = 3_600
+
+
+class AlertService:
+    """From `start` to `stop`; `look` by hand in tests."""
+
+    def __init__(
+        self,
+        *,
+        rules: Sequence[Rule],
+        scraper: Scraper,
+        store: AlertStore,
+        delivery: Delivery,
+        environment: str,
+        patience: Patience | None = None,
+        runbook_url: str = "",
+        every_s: float = 15.0,
+        max_series: int = 20_000,
+        clock_s: Callable[[], float] = time.time,
+    ) -> None:
+        """StoreError if what was told before cannot be read."""
+        self.series = SeriesStore(horizons_s(rules), max_series)
+        self.scraper = scraper
+        self.delivery = delivery
+        self._store = store
+        self._every_s = every_s
+        self._clock_s = clock_s
+        started_ms = int(clock_s() * 1000)
+        known = store.alerts()
+        store.drop([alert for alert in known if alert.state is State.PENDING])
+        self._watch = Watch(
+            rules, self.series, known=known, started_ms=started_ms, runbook_url=runbook_url
+        )
+        self._grouping = Grouping(environment, patience or Patience(), store.groups())
+        #: Resolved lately: those who were told that they fire are told that they are over.
+        self._over: list[Alert] = store.alerts(started_ms - 1000 * _TELL_RESOLVED_S)
+        self._over = [alert for alert in self._over if alert.state is State.RESOLVED]
+        self._silences: list[Silence] = []
+        #: The store has missed something: it gets all that there is.
+        self._behind = False
+        self._store_failing = False
+        self._expire_at_ms = started_ms
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="hookline-alerts", daemon=True)
+
+    def start(self) -> None:
+        """Start the thread, and the notifiers'."""
+        self.delivery.start()
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End after the look in hand."""
+        self._stopping.set()
+        if self._thread.is_alive():
+            self._thread.join(10.0)
+        self.delivery.stop()
+        self.scraper.close()
+        self._store.close()
+
+    def counts(self) -> Counter[tuple[str, str, str]]:
+        """How many alerts there are, by rule, severity and state."""
+        return Counter((a.rule, a.severity, a.state.value) for a in self._watch.alerts)
+
+    def look(self) -> None:
+        """Scrape, evaluate, keep, tell."""
+        at_ms = int(self._clock_s() * 1000)
+        self.scraper.scrape(self.series, at_ms)
+        # Scraping takes time: it is judged by when the samples were taken.
+        look = self._watch.look(at_ms)
+        self._over = [
+            alert
+            for alert in (*self._over, *look.changed)
+            if alert.state is State.RESOLVED and alert.resolved_ms > at_ms - 1000 * _TELL_RESOLVED_S
+        ]
+        self._save(look, at_ms)
+        current = [*self._over, *self._watch.alerts]
+        messages, groups = self._grouping.due(current, self._silences, at_ms)
+        for message in messages:
+            self.delivery.send(message)
+        # After the sending: a crash in between tells it twice, and never not at all.
+        self._attempt(lambda: self._store.put_groups(groups))
+
+    def _save(self, look: Look, at_ms: int) -> None:
+        def save() -> None:
+            if self._behind:
+                current = self._watch.alerts
+                keys = {alert.key for alert in current}
+                self._store.drop([one for one in self._store.alerts() if one.key not in keys])
+                self._store.put([*self._over, *current])
+            # Dropped first: one that came to nothing may have begun again.
+            self._store.drop(look.dropped)
+            self._store.put(look.changed)
+            self._silences = self._store.silences(at_ms)
+            if at_ms >= self._expire_at_ms:
+                self._expire_at_ms = at_ms + 1000 * _EXPIRE_EVERY_S
+                self._store.expire(at_ms - 1000 * KEEP_RESOLVED_S)
+                self.series.forget_old(at_ms)
+
+        self._behind = not self._attempt(save)
+
+    def _attempt(self, work: Callable[[], object]) -> bool:
+        try:
+            work()
+        except StoreError as error:
+            if not self._store_failing:
+                self._store_failing = True
+                log.warning(
+                    "alerts cannot be kept now; they are told all the same",
+                    extra={"data": {"detail": str(error)}},
+                )
+            return False
+        self._store_failing = False
+        return True
+
+    def _run(self) -> None:
+        due_s = time.monotonic()
+        while not self._stopping.wait(max(0.0, due_s - time.monotonic())):
+            # From when it was due, so that samples are evenly apart; a late one is not made up.
+            due_s = max(due_s + self._every_s, time.monotonic())
+            try:
+                self.look()
+            # The thread's top: one look that fails must not end the alerting.
+            except Exception:
+                log.exception("a look at the alerts failed; the next one comes")
