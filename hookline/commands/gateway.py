@@ -7,6 +7,7 @@ import gc
 import logging
 import os
 import signal
+import socket
 import sys
 from pathlib import Path
 
@@ -27,6 +28,7 @@ from producer.gateway.http.bodies import Bodies
 from producer.gateway.http.exchange import HttpLimits
 from producer.gateway.http.server import GatewayServer
 from producer.gateway.receiver import Receiver
+from producer.gateway.receptions import ReceptionLog
 from producer.gateway.tracing import GatewayTracing
 from producer.publish import spool_metrics
 from producer.publish.publisher import KafkaPublisher
@@ -123,6 +125,16 @@ async def serve(settings: Settings, process: Process, worker: Worker | None = No
         spool_metrics.measure(sink)
     way_in: SpoolingSink | KafkaPublisher = sink or publisher
     metrics = GatewayMetrics(publisher)
+    process.telemetry.histograms.add(metrics.histograms)
+    sampling = settings.telemetry.executions.sampling()
+    receptions = None
+    if not sampling.off:
+        receptions = ReceptionLog(
+            lambda value: publisher.aside.send(topics.executions, value),
+            environment=settings.environment,
+            instance=f"{socket.gethostname()}:{os.getpid()}",
+            sampling=sampling,
+        )
     limits = gateway.limits.limits()
 
     def forget(connection_id: str) -> None:
@@ -142,6 +154,7 @@ async def serve(settings: Settings, process: Process, worker: Worker | None = No
         tracing=GatewayTracing(process.telemetry.sampling_bound),
         metrics=metrics,
         limits=limits,
+        receptions=receptions,
         max_body_bytes=gateway.max_body_bytes,
     )
 
@@ -154,7 +167,14 @@ async def serve(settings: Settings, process: Process, worker: Worker | None = No
     metrics_page = process.telemetry.metrics_text
     if worker is not None:
         metrics_page = worker.metrics(metrics_page)
-    app = GatewayApp(receiver=receiver, live=live, ready=ready, metrics=metrics_page)
+    app = GatewayApp(
+        receiver=receiver,
+        live=live,
+        ready=ready,
+        metrics=metrics_page,
+        # A worker's page has a label more, which is put in as text.
+        open_metrics=process.telemetry.open_metrics_text if worker is None else None,
+    )
     host, _, port = gateway.listen.rpartition(":")
     server = GatewayServer(
         app,
@@ -194,6 +214,8 @@ async def serve(settings: Settings, process: Process, worker: Worker | None = No
     until_s = loop.time() + gateway.shutdown_deadline_ms / 1000
     app.draining = True
     answered = await server.stop(until_s - loop.time())
+    if receptions is not None:
+        receptions.close()
     acknowledged = await way_in.close(until_s - loop.time())
     alive, reason = publisher.live()
     await loop.run_in_executor(None, registry.close)

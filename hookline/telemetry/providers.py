@@ -30,8 +30,10 @@ from opentelemetry.sdk.trace.id_generator import IdGenerator
 from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
+from prometheus_client.openmetrics import exposition as openmetrics
 
 from credentials.secret import Secret
+from hookline.telemetry.histograms import OwnHistograms, WithOwnHistograms
 from hookline.telemetry.redaction import Redactor
 from hookline.telemetry.span_export import ExportComplaints, RedactingSpanExporter
 from schemas import request_id
@@ -40,6 +42,8 @@ from schemas.metrics import HISTOGRAM_BOUNDS
 
 #: The Content-Type of what `Telemetry.metrics_text` gives.
 METRICS_CONTENT_TYPE: Final = CONTENT_TYPE_PLAIN_0_0_4
+#: And of what `Telemetry.open_metrics_text` gives.
+OPEN_METRICS_CONTENT_TYPE: Final = openmetrics.CONTENT_TYPE_LATEST
 
 _PROTOCOLS: Final = ("http/protobuf", "grpc")
 _PATHS: Final = {"TRACES": "v1/traces", "METRICS": "v1/metrics"}
@@ -82,6 +86,7 @@ class Telemetry:
         tracer_provider: trace.TracerProvider,
         meter_provider: MeterProvider,
         registry: CollectorRegistry,
+        histograms: OwnHistograms,
         sampling_bound: int,
         complaints: ExportComplaints,
         spans: SpanProcessor | None = None,
@@ -93,6 +98,8 @@ class Telemetry:
         #: What finished spans are handed to, for those made elsewhere; None if they go nowhere.
         self.spans = spans
         self._registry = registry
+        #: Where rooms' own histograms are shown.
+        self.histograms = histograms
         self._complaints = complaints
         self._scrape = threading.Lock()
 
@@ -110,6 +117,12 @@ class Telemetry:
         # The reader hands its data over in a queue that two scrapes at once would share.
         with self._scrape:
             return generate_latest(self._registry)
+
+    def open_metrics_text(self) -> bytes:
+        """The same in OpenMetrics' format, which has room for exemplars."""
+        with self._scrape:
+            text: bytes = openmetrics.generate_latest(self._registry)  # type: ignore[no-untyped-call]
+        return text
 
     def shutdown(self, within_s: float) -> bool:
         """Export what is left; False if that took longer than `within_s` and was given up."""
@@ -163,8 +176,11 @@ def configure_telemetry(
     readers: list[MetricReader] = [
         PrometheusMetricReader(registry=registry, scope_info_enabled=False)
     ]
+    histograms = OwnHistograms()
+    registry.register(histograms)
     if metrics_target is not None:
-        readers.append(PeriodicExportingMetricReader(_metric_exporter(metrics_target)))
+        exporter = WithOwnHistograms(_metric_exporter(metrics_target), histograms, resource)
+        readers.append(PeriodicExportingMetricReader(exporter))
     meter_provider = MeterProvider(
         readers,
         resource,
@@ -180,7 +196,9 @@ def configure_telemetry(
     )
 
     if traces is None:
-        return Telemetry(trace.NoOpTracerProvider(), meter_provider, registry, 0, complaints)
+        return Telemetry(
+            trace.NoOpTracerProvider(), meter_provider, registry, histograms, 0, complaints
+        )
     sampler = TraceIdRatioBased(sample_ratio)
     tracer_provider = TracerProvider(
         sampler=ParentBased(sampler),
@@ -188,10 +206,11 @@ def configure_telemetry(
         shutdown_on_exit=False,
         id_generator=RequestIdGenerator(),
     )
-    exporter = RedactingSpanExporter(_span_exporter(traces), redactor)
-    spans = BatchSpanProcessor(exporter)
+    spans = BatchSpanProcessor(RedactingSpanExporter(_span_exporter(traces), redactor))
     tracer_provider.add_span_processor(spans)
-    return Telemetry(tracer_provider, meter_provider, registry, sampler.bound, complaints, spans)
+    return Telemetry(
+        tracer_provider, meter_provider, registry, histograms, sampler.bound, complaints, spans
+    )
 
 
 class _Target(NamedTuple):

@@ -14,6 +14,8 @@ from producer.gateway.receiver import Receiver
 from producer.gateway.taken import Taken
 
 _WEBHOOKS: Final = "/webhooks/"
+_PLAIN: Final = "text/plain; version=0.0.4; charset=utf-8"
+_OPEN_METRICS: Final = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 Check = Callable[[], tuple[bool, str]]
 
 
@@ -21,15 +23,23 @@ class GatewayApp:
     """`/webhooks/{connection}`, `/livez`, `/readyz`, `/metrics`."""
 
     def __init__(
-        self, *, receiver: Receiver, live: Check, ready: Check, metrics: Callable[[], bytes]
+        self,
+        *,
+        receiver: Receiver,
+        live: Check,
+        ready: Check,
+        metrics: Callable[[], bytes],
+        open_metrics: Callable[[], bytes] | None = None,
     ) -> None:
+        """`open_metrics`: the same in OpenMetrics' format, for those who ask for it."""
         self._loop = asyncio.get_running_loop()
         self._receiver = receiver
         self._live = live
         self._ready = ready
-        self._metrics = metrics
+        self._pages = {_PLAIN: metrics, _OPEN_METRICS: open_metrics or metrics}
+        self._has_open_metrics = open_metrics is not None
         self.draining = False
-        self._collecting: asyncio.Future[bytes] | None = None
+        self._collecting: dict[str, asyncio.Future[bytes]] = {}
 
     def begin(self, exchange: Exchange) -> None:
         """Answer a request, now or when its events are safe."""
@@ -85,19 +95,24 @@ class GatewayApp:
             if path == "/metrics":
                 # Collecting can take milliseconds: not on the loop that webhooks wait for.
                 # One collection for all who ask meanwhile.
-                if self._collecting is None or self._collecting.done():
-                    self._collecting = self._loop.run_in_executor(None, self._metrics)
-                self._collecting.add_done_callback(lambda done: self._collected(exchange, done))
+                asked = exchange.headers.get("accept", "")
+                kind = _PLAIN
+                if self._has_open_metrics and "application/openmetrics-text" in asked:
+                    kind = _OPEN_METRICS
+                collecting = self._collecting.get(kind)
+                if collecting is None or collecting.done():
+                    collecting = self._loop.run_in_executor(None, self._pages[kind])
+                    self._collecting[kind] = collecting
+                collecting.add_done_callback(lambda done: self._collected(exchange, kind, done))
                 return None
         return exchange.done(self._receiver.refuse(answers.NO_SUCH_PATH, exchange.began_ns))
 
-    def _collected(self, exchange: Exchange, collected: asyncio.Future[bytes]) -> None:
+    def _collected(self, exchange: Exchange, kind: str, collected: asyncio.Future[bytes]) -> None:
         try:
             text = collected.result()
         except Exception as error:
             exchange.done(self._receiver.failed(error, exchange.began_ns))
         else:
-            kind = "text/plain; version=0.0.4; charset=utf-8"
             exchange.done(answers.document(200, kind, text))
 
 

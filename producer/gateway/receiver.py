@@ -20,6 +20,7 @@ from producer.gateway.gateway_metrics import GatewayMetrics
 from producer.gateway.http.content_encoding import inflated
 from producer.gateway.limits import ConnectionLimits
 from producer.gateway.outbox import EventSink, Outbox, Record
+from producer.gateway.receptions import ReceptionLog, as_taken, nothing_came
 from producer.gateway.refusal_log import RefusalLog
 from producer.gateway.request_ids import RequestIds
 from producer.gateway.taken import Taken, TakenEvent, TakenParts
@@ -63,6 +64,7 @@ class Receiver:
         tracing: GatewayTracing,
         metrics: GatewayMetrics,
         limits: ConnectionLimits | None = None,
+        receptions: ReceptionLog | None = None,
         max_body_bytes: int = 1_048_576,
         clock_s: Callable[[], float] = time.time,
     ) -> None:
@@ -74,6 +76,7 @@ class Receiver:
         self._tracing = tracing
         self._metrics = metrics
         self._limits = limits
+        self._receptions = receptions
         self._max_body_bytes = max_body_bytes
         self._clock_s = clock_s
         self._ids = RequestIds()
@@ -220,7 +223,12 @@ class Receiver:
         # Here the event is in Kafka. A crash before the answer is out: the sender sends again,
         # and the consumer knows the event id.
         ended_ns = _now_ns()
-        self._metrics.answered(connection_id, "accepted", ended_ns - began_ns)
+        trace_id = "" if trace is None else taken.text_id
+        self._metrics.answered(connection_id, "accepted", ended_ns - began_ns, trace_id)
+        if self._receptions is not None:
+            self._receptions.note(
+                as_taken(arrival, "accepted", (*marks, ended_ns), 1, position, trace is not None)
+            )
         if trace is not None:
             trace.sent(position.partition, position.offset)
             event_type = taken.identity.event_type
@@ -264,6 +272,11 @@ class Receiver:
                 accounts.accepted(record.key, part.identity, arrival, position, marks)
         outcome_name = "quarantined" if unreadable and unreadable == len(parts) else "accepted"
         self._metrics.answered(connection_id, outcome_name, ended_ns - began_ns)
+        if self._receptions is not None:
+            last = positions[-1] if positions else None
+            self._receptions.note(
+                as_taken(arrival, outcome_name, marks, len(parts), last, trace is not None)
+            )
         if trace is not None:
             if positions:
                 trace.sent(positions[-1].partition, positions[-1].offset)
@@ -301,7 +314,12 @@ class Receiver:
         if isinstance(reply, Refused):
             return self._refuse_unproven(reply, entry, request.request_id, now_s, began_ns, trace)
         text_id = request.request_id.hex()
-        self._metrics.answered(connection_id, "handshake", _now_ns() - began_ns)
+        total_ns = _now_ns() - began_ns
+        self._metrics.answered(connection_id, "handshake", total_ns)
+        if self._receptions is not None:
+            self._receptions.note(
+                nothing_came(request.request_id, entry, "handshake", 200, now_s, total_ns, trace)
+            )
         log.info(
             "handshake answered",
             extra={"request_id": text_id, "data": {"connection": connection_id}},
@@ -346,7 +364,14 @@ class Receiver:
         trace: RequestTrace | None,
     ) -> Answer:
         text_id = request_id.hex()
-        self._metrics.answered(connection_id, reason, _now_ns() - began_ns)
+        total_ns = _now_ns() - began_ns
+        self._metrics.answered(connection_id, reason, total_ns)
+        if self._receptions is not None:
+            entry = self._connections.find(connection_id) if connection_id else None
+            status, now_s = refusal.status, self._clock_s()
+            self._receptions.note(
+                nothing_came(request_id, entry, reason, status, now_s, total_ns, trace)
+            )
         data: dict[str, Any] = {"status": refusal.status, "reason": reason}
         if connection_id:
             data["connection"] = connection_id

@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from confluent_kafka import KafkaError, KafkaException, Producer
 
+from producer.publish.aside import Aside
 from producer.publish.availability import Availability
 from producer.publish.client_settings import client_settings
 from producer.publish.fallback import PERMANENT, Fallback
@@ -91,6 +92,10 @@ class KafkaPublisher:
             )
             | {"error_cb": self._on_error},
             logger=logging.getLogger("hookline.kafka"),
+        )
+        #: For what may be lost.
+        self.aside = Aside(
+            self._producer, lambda: not self._closed and self._availability.available
         )
         self._gathering = Gathering(self._loop, self._produce, max_linger_ms / 1000)
         # A probe blocks for as long as its broker is silent.
@@ -203,6 +208,9 @@ class KafkaPublisher:
                 if self._loop.time() >= until_s:
                     break
                 await asyncio.sleep(_POLL_S)
+        while self.aside.in_flight and self._availability.available and self._loop.time() < until_s:
+            await asyncio.sleep(_POLL_S)
+            self._serve()
         self._stopped = True
         self._hand_over()
         self._sweeper.cancel()

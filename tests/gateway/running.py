@@ -81,6 +81,7 @@ class Gateway:
         self.events_topic = f"events-{unique}"
         self.quarantine_topic = f"quarantine-{unique}"
         self.connections_topic = f"connections-{unique}"
+        self.executions_topic = f"executions-{unique}"
         connections = [
             _connection("acme-github", "github", "GITHUB"),
             _connection("acme-paused", "github", "GITHUB", state="paused"),
@@ -110,6 +111,7 @@ class Gateway:
                 "events": self.events_topic,
                 "quarantine": self.quarantine_topic,
                 "connections": self.connections_topic,
+                "executions": self.executions_topic,
             },
             "telemetry": {"log_level": "debug"},
         }
