@@ -1,4 +1,4 @@
-"""The thread that reads the topic from its beginning and then for as long as the gateway runs.
+"""The thread that reads the topic from its beginning and then for as long as the process runs.
 
 It hands over what it reads and does nothing else that could wait, so that a revocation is not held
 up by anything but Kafka.
@@ -48,7 +48,9 @@ class Follower:
         self._access = access
         self._listener = listener
         self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="hookline-connections", daemon=True)
+        self._about = f"the {access.about} topic"
+        name = f"hookline-{access.about}"
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._consumer: Consumer | None = None
         # A consumer must not be closed while another thread asks it something.
         self._asking = threading.Lock()
@@ -76,15 +78,8 @@ class Follower:
         May be called on another thread; blocks for up to 2 s.
         """
         with self._asking:
-            if self._consumer is None:
-                return None
-            try:
-                found = self._consumer.get_watermark_offsets(
-                    TopicPartition(self._access.topic, PARTITION), timeout=2.0
-                )
-            except KafkaException:
-                return None
-            return int(found[1]) if found is not None else None
+            found = self._ends(self._consumer) if self._consumer is not None else None
+            return found[1] if found is not None else None
 
     def _run(self) -> None:
         wait_s = _AGAIN_S
@@ -93,11 +88,11 @@ class Follower:
                 self._follow()
                 return
             except _StartOver:
-                log.warning("the connections topic was made anew: reading it from its beginning")
-            # The thread's top: the gateway goes on with what it knows, and this tries again.
+                log.warning("%s was made anew: reading it from its beginning", self._about)
+            # The thread's top: the process goes on with what it knows, and this tries again.
             except Exception as error:
-                self.problem = f"the connections topic cannot be followed: {error}"
-                log.exception("the connections topic cannot be followed; trying again")
+                self.problem = f"{self._about} cannot be followed: {error}"
+                log.exception("%s cannot be followed; trying again", self._about)
             wait_s = _AGAIN_S if self._ended else min(2 * wait_s, _MAX_AGAIN_S)
             self._stopping.wait(wait_s)
 
@@ -115,6 +110,11 @@ class Follower:
                     return
             self._say("")
             self._access.begin(consumer)
+            # The broker says that there is no more only after it has waited for more: its leader
+            # says at once where the end is, which that many milliseconds of each start are worth.
+            first, last = self._ends(consumer) or (0, -1)
+            if first == last:
+                self._end(last)
             asked_s = time.monotonic()
             while not self._stopping.is_set():
                 message = consumer.poll(_POLL_S)
@@ -126,17 +126,33 @@ class Follower:
                     continue
                 error = message.error()
                 if error is None:
-                    self._listener.came(message.key(), message.value(), message.offset() or 0)
+                    offset = message.offset() or 0
+                    self._listener.came(message.key(), message.value(), offset)
+                    if not self._ended and offset + 1 == last:
+                        self._end(last)
                 elif error.code() == KafkaError._PARTITION_EOF:
-                    self._say("")
-                    self._ended = True
-                    self._listener.ended(message.offset() or 0)
+                    self._end(message.offset() or 0)
                 else:
                     self._note(error)
         finally:
             with self._asking:
                 self._consumer = None
             consumer.close()
+
+    def _ends(self, consumer: Consumer) -> tuple[int, int] | None:
+        """The offsets of the first record and behind the last; None if the leader is silent."""
+        try:
+            found = consumer.get_watermark_offsets(
+                TopicPartition(self._access.topic, PARTITION), timeout=2.0
+            )
+        except KafkaException:
+            return None
+        return (int(found[0]), int(found[1])) if found is not None else None
+
+    def _end(self, offset: int) -> None:
+        self._say("")
+        self._ended = True
+        self._listener.ended(offset)
 
     def _note(self, error: KafkaError) -> None:
         if error.code() in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE):
@@ -154,5 +170,5 @@ class Follower:
             self.problem = problem
             if problem:
                 log.warning(
-                    "the connections topic cannot be read now", extra={"data": {"reason": problem}}
+                    "%s cannot be read now", self._about, extra={"data": {"reason": problem}}
                 )

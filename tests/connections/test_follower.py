@@ -5,10 +5,12 @@ from __future__ import annotations
 import logging
 
 import pytest
+from confluent_kafka import Consumer
 
 from producer.connections.clients import TopicAccess
 from producer.connections.follower import Follower
 from tests.connections.fleet import until
+from tests.parts.kafka import KafkaBroker
 from tests.parts.process import free_port
 
 
@@ -40,3 +42,31 @@ def test_what_the_client_says_while_kafka_is_away_does_not_wait_for_kafka(
     finally:
         follower.stop(5)
     assert "no answer from Kafka" in follower.problem
+
+
+class Patient(TopicAccess):
+    """Its broker waits for half a minute before it says that there is no more."""
+
+    def reader(self, wait_ms: int = 30_000) -> Consumer:
+        return super().reader(30_000)
+
+
+@pytest.mark.kafka
+@pytest.mark.parametrize("records", [0, 1, 250])
+def test_the_end_is_known_from_the_leader_and_not_from_silence(
+    kafka: KafkaBroker, records: int
+) -> None:
+    name = f"connections-end-{records}"
+    access = Patient(kafka.bootstrap_servers, kafka.create_topic(name, 1, cleanup_policy="compact"))
+    if records:
+        access.writer().write_all([(b"%d" % n, b"x") for n in range(records)])
+    heard = Heard()
+    follower = Follower(access, heard)
+    follower.start()
+    try:
+        until(lambda: f"ended at {records}" in heard.told)
+        assert len(heard.told) == records + 2, "all came before the end"
+        access.writer().write(b"later", b"x")
+        until(lambda: heard.told[-1] == f"later at {records}")
+    finally:
+        follower.stop(5)
