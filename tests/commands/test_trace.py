@@ -95,7 +95,7 @@ def test_json_has_the_rows_and_their_steps(stage: Stage) -> None:
     (row,) = told["executions"]
     assert (row["partition"], row["offset"], row["outcome"]) == (3, 41, "applied")
     assert row["resource_key"] == KEY
-    assert [step["name"] for step in told["receptions"][0]["steps"]][0] == "read"
+    assert told["receptions"][0]["steps"][0]["name"] == "read"
     assert told["next"] == []
     assert told["trace_url"].endswith(rid.hex())
 
