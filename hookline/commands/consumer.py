@@ -24,10 +24,10 @@ from hookline.processes.health_server import HealthServer
 from hookline.processes.process import set_up, tune
 from hookline.processes.retention_check import warn_of_short_retention
 from hookline.processes.stores import open_store
-from hookline.settings.handlers import register
+from hookline.settings.handlers import references, register
 from hookline.settings.loading import Settings, load
 from hookline.settings.model import ConsumerSettings
-from schemas.errors import ConfigurationError
+from schemas.errors import ConfigurationError, SecretError
 
 log = logging.getLogger("hookline.consumer")
 
@@ -128,6 +128,12 @@ def run(settings: Settings) -> int:
 
 def handlers_of(settings: ConsumerSettings, resolver: Resolver) -> Handlers:
     """The user's handlers, and those that need no code."""
+    # Known to the redactor before any code of the user's runs, and fails with one in its error.
+    for place, ref in references(settings.forward):
+        try:
+            resolver.resolve(ref)
+        except SecretError as error:
+            raise type(error)(f"{place}: {error}") from None
     handlers = Handlers() if settings.handlers is None else load_handlers(settings.handlers)
     register(
         handlers,

@@ -17,7 +17,8 @@ handlers = Handlers()
 log = logging.getLogger("users.own")
 
 if os.environ.get("CANARY_CRASH") == "at import":
-    raise RuntimeError(f"no connection with {os.environ['KAFKA_PASSWORD']}")
+    names = ("KAFKA_PASSWORD", "FORWARD_BEARER", "FORWARD_SECRET", "TARGET_URL")
+    raise RuntimeError(f"no connection with {[os.environ[name] for name in names]}")
 
 
 def text_of(event: Event) -> str:

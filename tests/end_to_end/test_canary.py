@@ -195,5 +195,5 @@ def test_a_line_that_leaks_is_found(
 def test_a_crash_says_where_and_not_with_what(stage: Stage) -> None:
     text = stage.places["commands/consumer, crash at import"].decode()
     crash = json.loads(text.splitlines()[-1])
-    assert crash["exception"]["message"] == "no connection with **********"
+    assert crash["exception"]["message"] == f"no connection with {['*' * 10] * 4}"
     assert "canary_handlers.py" in crash["exception"]["traceback"]
