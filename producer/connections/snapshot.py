@@ -16,6 +16,8 @@ from producer.connections.ledger import Ledger
 
 _FORMAT: Final = 1
 _MAX_BYTES: Final = 256 * 1024 * 1024
+#: Clocks are put right by so much. Beyond it a snapshot would be young for as long as it is ahead.
+_MAX_AHEAD_S: Final = 300.0
 
 
 class _File(msgspec.Struct, frozen=True, kw_only=True):
@@ -81,6 +83,11 @@ class Snapshot:
         if found.environment != environment:
             return f"{self._path} is of environment {found.environment}, this one is {environment}"
         age_s = now_s - found.current_at_s
+        if age_s < -_MAX_AHEAD_S:
+            return (
+                f"{self._path} is of {-age_s / 3600:.1f} h from now, so its age is not known: put "
+                "the clock right"
+            )
         if age_s > self._max_age_s:
             return (
                 f"{self._path} last agreed with Kafka {age_s / 3600:.1f} h ago, over "

@@ -51,6 +51,14 @@ def test_it_is_not_believed_when_too_old_or_of_another_topic_or_environment(
     assert "there is no snapshot" in str(snapshot(tmp_path / "no").read(ENVIRONMENT, NOW_S))
 
 
+def test_it_is_not_believed_when_it_is_of_a_time_that_has_not_come(tmp_path: Path) -> None:
+    made = written(tmp_path)
+    # The clocks of two starts differ by seconds, and each is put right now and then.
+    assert not isinstance(made.read(ENVIRONMENT, NOW_S - 60), str)
+    # By more, its age is not known: a clock that was a year ahead would make it young for a year.
+    assert "clock" in str(made.read(ENVIRONMENT, NOW_S - 3600))
+
+
 @pytest.mark.parametrize("data", [b"", b"{", b"null", b'{"format":1}', b"\xff" * 100])
 def test_what_is_no_snapshot_is_told(tmp_path: Path, data: bytes) -> None:
     made = written(tmp_path)
