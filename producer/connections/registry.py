@@ -31,6 +31,7 @@ log = logging.getLogger("hookline.connections")
 _TURN_S: Final = 0.5
 _CONFIRM_EVERY_S: Final = 5.0
 _SNAPSHOT_EVERY_S: Final = 60.0
+_SNAPSHOT_AGAIN_S: Final = 1.0
 _SLOW_TIMES: Final = 10
 #: How long secrets that are still being fetched for the first time keep a gateway unready.
 _SECRETS_PATIENCE_S: Final = 10.0
@@ -84,7 +85,7 @@ class ConnectionRegistry:
         self._confirming: Future[None] | None = None
         self._newest = 0
         self._changed = False
-        self._written_s = 0.0
+        self._written_s = self._write_at_s = 0.0
         self._stopping = threading.Event()
         self._wake = threading.Event()
         self._keeper = threading.Thread(target=self._keep, name="hookline-registry", daemon=True)
@@ -239,7 +240,7 @@ class ConnectionRegistry:
         if self._idle(self._confirming) and now_s - (self._confirmed_s or 0.0) > _CONFIRM_EVERY_S:
             self._confirming = self._chores.submit(self._confirm)
         current = (self._confirmed_s or 0.0) > self._written_s + _SNAPSHOT_EVERY_S
-        if self._changed or current:
+        if (self._changed or current) and now_s >= self._write_at_s:
             self._write_snapshot(now_s)
 
     def _idle(self, task: Future[None] | None) -> bool:
@@ -257,6 +258,9 @@ class ConnectionRegistry:
         try:
             self._plan.snapshot.write(self._plan.environment, records, time.time())
         except OSError as error:
+            # What changed is not in it: a minute later it could be a revocation that is missing.
+            self._changed = True
+            self._write_at_s = now_s + _SNAPSHOT_AGAIN_S
             self._say(
                 f"the snapshot of the connections cannot be written ({error.strerror}): a restart "
                 "while Kafka is away would serve nothing; mend gateway.connections_snapshot"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,13 +15,14 @@ from msgspec.structs import replace
 from credentials.secret import Secret
 from producer.connections import seeder as seeder_module
 from producer.connections.clients import TopicAccess, TopicWriter
+from producer.connections.ledger import Ledger
 from producer.connections.registry import ConnectionRegistry, RegistryPlan
 from producer.connections.snapshot import Snapshot
 from producer.gateway.connections import ConnectionTable
 from schemas.connection import Connection, ConnectionState
 from schemas.connection_record import Writer
 from schemas.errors import NotAcknowledged
-from tests.connections.making import ENVIRONMENT, connection, record
+from tests.connections.making import ENVIRONMENT, connection, record, revocation
 
 
 class Topic(TopicAccess):
@@ -70,8 +72,8 @@ class Rig:
         self.tell(*records)
         self.registry.ended(len(records))
 
-    def turn(self) -> None:
-        self.registry._turn(time.monotonic())
+    def turn(self, later_s: float = 0.0) -> None:
+        self.registry._turn(time.monotonic() + later_s)
 
     def serves(self, name: str = "acme") -> bool:
         until_s = time.monotonic() + 10
@@ -89,6 +91,16 @@ def a_rig(*arguments: Any, **named: Any) -> Iterator[Rig]:
     finally:
         rig.registry.serving.close()
         rig.registry._chores.shutdown()
+
+
+def noted(path: Path) -> Snapshot:
+    """A snapshot in which `good` is active and `gone` revoked."""
+    made = snapshot(path)
+    ledger = Ledger(ENVIRONMENT)
+    for key, value in (record(connection("good")), record(connection("gone")), revocation("gone")):
+        ledger.apply(key, value, 0)
+    made.write(ENVIRONMENT, ledger.values(), time.time())
+    return made
 
 
 def snapshot(path: Path, max_age_s: float = 3600.0) -> Snapshot:
@@ -164,3 +176,24 @@ def test_a_thousand_that_are_no_longer_listed_are_one_line(
     data = vars(told)["data"]
     assert (data["count"], data["connections"][0]) == (1_000, "c0000")
     assert len(data["connections"]) < 100
+
+
+def test_a_snapshot_that_could_not_be_written_is_written_a_second_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = snapshot(tmp_path)
+    with a_rig(kept) as rig:
+        rig.read(record(connection()))
+        rig.turn()
+
+        def full(descriptor: int) -> None:
+            raise OSError(28, "No space left on device")
+
+        monkeypatch.setattr(os, "fsync", full)
+        rig.tell(revocation(), at=1)
+        rig.turn()
+        monkeypatch.undo()
+        rig.turn(later_s=2.0)
+        found = kept.read(ENVIRONMENT, time.time())
+        assert not isinstance(found, str)
+        assert found[0].revoked("acme")
