@@ -22,6 +22,8 @@ class Topic(msgspec.Struct, frozen=True, kw_only=True):
     written_by: str
     read_by: str
     purpose: str
+    #: Its records carry the time at which the broker had them, not when the client was asked.
+    append_time: bool = False
 
     def settings(self) -> dict[str, str]:
         """The broker's topic settings that `hookline topics` creates it with and checks."""
@@ -29,6 +31,7 @@ class Topic(msgspec.Struct, frozen=True, kw_only=True):
             "cleanup.policy": self.cleanup,
             "retention.ms": str(self.retention_ms),
             "max.message.bytes": str(self.max_message_bytes),
+            "message.timestamp.type": "LogAppendTime" if self.append_time else "CreateTime",
         }
 
 
@@ -43,6 +46,8 @@ EVENTS: Final = Topic(
     written_by="gateway",
     read_by="consumer",
     purpose="every accepted webhook, in order per resource",
+    # So that waiting in Kafka begins when it is there: publishing, and the spool, come before.
+    append_time=True,
 )
 
 QUARANTINE: Final = Topic(
@@ -96,6 +101,8 @@ EXECUTIONS: Final = Topic(
     written_by="gateway, consumer",
     read_by="monitor",
     purpose="how each request was taken and each event applied, with the time of every step",
+    # One clock for all its writers: what is looked for by time is found.
+    append_time=True,
 )
 
 TOKENS: Final = Topic(

@@ -77,6 +77,7 @@ def all_candidates() -> list[Candidate]:
     faststream = "faststream_app.py"
     return [
         hookline("sqlite", "batch"),
+        hookline("sqlite", "batch", executions="off"),
         hookline("postgres", "batch"),
         script(QUIX, "postgres", python, "quix_app.py", {"QUIX_MODE": "exactly-once"}),
         script(QUIX_LOCAL, "", python, "quix_app.py", {"QUIX_MODE": "local"}),
@@ -89,17 +90,24 @@ def all_candidates() -> list[Candidate]:
     ]  # fmt: skip
 
 
-def hookline(store: str, kind: str) -> Candidate:
-    """`hookline consumer`, all settings at their defaults; `kind`: batch or single handlers."""
+def hookline(store: str, kind: str, executions: str = "all") -> Candidate:
+    """`hookline consumer`, all settings at their defaults; `kind`: batch or single handlers.
+
+    `executions`: what of the execution log is written.
+    """
     name = f"hookline {store}" + ("" if kind == "batch" else ", one by one")
+    name += "" if executions == "all" else ", without execution log"
 
     def start(job: Job) -> Process:
-        return start_hookline(job, f"benchmarks.consumer.handlers:{store}_{kind}")
+        handlers = f"benchmarks.consumer.handlers:{store}_{kind}"
+        return start_hookline(job, handlers, {"executions": {"sample": executions}})
 
     return Candidate(name=name, store=store, start=start, most=0 if kind == "batch" else _SOME)
 
 
-def start_hookline(job: Job, handlers: str, **more: Any) -> Process:
+def start_hookline(
+    job: Job, handlers: str, telemetry: Mapping[str, Any] | None = None, **more: Any
+) -> Process:
     """`hookline consumer` with these handlers; `more`: of its settings, where not the default."""
     settings = {
         "environment": "benchmark",
@@ -112,6 +120,7 @@ def start_hookline(job: Job, handlers: str, **more: Any) -> Process:
             "listen": f"127.0.0.1:{free_port()}",
             **more,
         },
+        "telemetry": dict(telemetry or {}),
     }
     config = job.folder / "hookline.yaml"
     config.write_text(yaml.safe_dump(settings), "utf-8")

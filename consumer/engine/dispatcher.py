@@ -29,6 +29,8 @@ from consumer.engine.commands import (
 )
 from consumer.engine.engine_metrics import EngineMetrics, Gauges
 from consumer.engine.event_log import log_each
+from consumer.engine.execution_columns import Committed
+from consumer.engine.execution_log import ExecutionLog
 from consumer.engine.external import ExternalHandlers
 from consumer.engine.failures import Failures
 from consumer.engine.group_commit import Batch, BatchResult
@@ -67,6 +69,7 @@ class Dispatcher:
         inbox: SimpleQueue[Command],
         metrics: EngineMetrics,
         owner: str = "",
+        executions: ExecutionLog | None = None,
         clock: Callable[[], float] = time.monotonic,
         wall_s: Callable[[], float] = time.time,
         draw: Callable[[], float] = random.random,
@@ -83,6 +86,7 @@ class Dispatcher:
         self._batches = batches
         self._external = external
         self._metrics = metrics
+        self._executions = executions
         self._lanes: Lanes[Partition, Record] = Lanes(
             max_events=limits.max_buffered_events, max_bytes=limits.max_buffered_bytes
         )
@@ -140,6 +144,13 @@ class Dispatcher:
 
     def run(self) -> None:
         """The thread: until `Stop`."""
+        try:
+            self._serve()
+        finally:
+            if self._executions is not None:
+                self._executions.write()
+
+    def _serve(self) -> None:
         while True:
             try:
                 command = self.inbox.get(timeout=self.patience_s())
@@ -228,6 +239,9 @@ class Dispatcher:
         batch = self._next.take()
         if batch is not None:
             self._batches.put(batch)
+        # Now that the committer has something to do.
+        if self._executions is not None:
+            self._executions.write()
 
     def _batch_committed(self, result: BatchResult) -> None:
         self._next.succeeded(result.batch)
@@ -256,8 +270,8 @@ class Dispatcher:
             self._next.left(run)
             if self._lanes.finish(run, 1):
                 self._parked.ended(run, [outcome], 0.0)
-                ended.append(outcome)
-                records += run.items
+            ended.append(outcome)
+            records.append(run.items[0])
         for run in result.new:
             if run.lane.dropped or run.partition in self.ownership.draining:
                 self._next.left(run)
@@ -276,6 +290,10 @@ class Dispatcher:
                 Counter(ended), records, (result.ended_ns - result.began_ns) / 1e9
             )
             self._tracing.committed(records, result.commit_began_ns, result.ended_ns)
+            if self._executions is not None:
+                self._executions.committed(
+                    Committed(records, ended, result.began_ns, result.ended_ns)
+                )
             if log.isEnabledFor(logging.DEBUG):
                 log_each(result)
         self._settle_draining()

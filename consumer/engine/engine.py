@@ -21,6 +21,7 @@ from consumer.core.disposition import Policy
 from consumer.engine.commands import Command, ExternalDone, Limits, ParkingLimits, Stop
 from consumer.engine.dispatcher import Dispatcher
 from consumer.engine.engine_metrics import EngineMetrics, Gauges
+from consumer.engine.execution_log import ExecutionLog
 from consumer.engine.external import ExternalHandlers
 from consumer.engine.failures import Failures
 from consumer.engine.group_commit import Batch, GroupCommitter
@@ -74,6 +75,11 @@ def kafka_protocols(
     return [{**shared, **protocol, **overrides, **ours} for protocol in protocols]
 
 
+def instance() -> str:
+    """This process, as stores and the execution log name it: `host:pid`."""
+    return f"{socket.gethostname()}:{os.getpid()}"
+
+
 def _expire(store: Store, ids_s: float, versions_s: float) -> bool:
     now_s = time.time()
     applied_before_s = int(now_s - versions_s) if versions_s else None
@@ -100,6 +106,7 @@ class ConsumerEngine:
         retention_versions_s: float = 0.0,
         chores: Sequence[Chore] = (),
         tracing_enabled: bool = False,
+        executions: ExecutionLog | None = None,
     ) -> None:
         """`retention_s`: how long an id is remembered after its event was done.
 
@@ -107,7 +114,7 @@ class ConsumerEngine:
         """
         limits = limits or Limits()
         parking = parking or ParkingLimits()
-        owner = f"{socket.gethostname()}:{os.getpid()}"
+        owner = instance()
         backoff = backoff or Backoff()
         tracing = ConsumerTracing(group, enabled=tracing_enabled)
         self.failed = threading.Event()
@@ -131,6 +138,7 @@ class ConsumerEngine:
             parking=parking,
             backoff=backoff,
             owner=owner,
+            executions=executions,
             failures=Failures(
                 group=group,
                 backoff=backoff,

@@ -12,10 +12,11 @@ import msgspec
 from consumer.core.backoff import Backoff
 from consumer.core.disposition import Action, Outcome, Policy, dispose
 from consumer.engine.engine_metrics import EngineMetrics
-from consumer.engine.record import Record
+from consumer.engine.record import Record, monotonic_ns
 from schemas.codec import EVENT
 from schemas.dead_letter import DeadLetter
 from schemas.errors import CodecError, PermanentError, RetryLater
+from schemas.execution import Attempt
 
 log = logging.getLogger("hookline.consumer")
 
@@ -79,6 +80,8 @@ class Failures:
         action = dispose(outcome, self._policy)
         _log_failure(record, error, outcome, action)
         _forget_frames(error)
+        if record.problem is None:
+            record.note_failure(self._attempt(record, error, outcome))
         if action is Action.DEAD_LETTER:
             record.letter = self._letter(record, error, outcome)
             return Decision(action)
@@ -111,6 +114,18 @@ class Failures:
                 return Outcome.NO_ROOM
             return Outcome.EXHAUSTED
         return outcome
+
+    def _attempt(self, record: Record, error: Exception, outcome: Outcome) -> Attempt:
+        """The call that has just failed; 0 ns where it was none, but the store that refused."""
+        duration_ns = max(0, record.handled_ns - record.started_ns) if record.started_ns else 0
+        ago_ns = monotonic_ns() - record.started_ns if record.started_ns else 0
+        return Attempt(
+            number=record.attempts,
+            began_at_us=int(self._wall_s() * 1e6) - ago_ns // 1000,
+            duration_ns=duration_ns,
+            outcome=outcome.value,
+            error_type=type(error).__qualname__,
+        )
 
     def _letter(self, record: Record, error: Exception, outcome: Outcome) -> DeadLetter:
         event = record.event

@@ -20,15 +20,17 @@ _CONSUMERS: Final = (
 )  # fmt: skip
 
 
+def admin_properties(properties: dict[str, Any]) -> dict[str, Any]:
+    """Those of a consumer's properties that a client knows which only asks."""
+    known = {k: v for k, v in properties.items() if not k.startswith(_CONSUMERS)}
+    return {**known, "log_level": 0}
+
+
 class Metadata:
     """Asks the brokers that a consumer's properties name; each question is a client of its own."""
 
     def __init__(self, properties: dict[str, Any]) -> None:
-        self._properties = {
-            **{k: v for k, v in properties.items() if not k.startswith(_CONSUMERS)},
-            "client.id": "hookline-metadata",
-            "log_level": 0,
-        }
+        self._properties = {**admin_properties(properties), "client.id": "hookline-metadata"}
 
     def partitions(self, topic: str) -> int:
         """How many partitions a topic has; KafkaException if it cannot be told."""

@@ -17,7 +17,9 @@ from consumer.stores.contract import ParkedEvent, Partition
 from schemas.codec import EVENT
 from schemas.dead_letter import DeadLetter
 from schemas.errors import CodecError, Undecodable
-from schemas.event import Event
+from schemas.event import HEADER_REQUEST_ID, Event
+from schemas.execution import MAX_ATTEMPTS, Attempt
+from schemas.request_id import SIZE_BYTES, parse
 
 #: Why an event is parked that has not failed itself.
 BEHIND: Final = "behind"
@@ -61,7 +63,11 @@ class Record(msgspec.Struct, eq=False, gc=False):
     #: Why it cannot be decoded, and its value as it came.
     problem: CodecError | None = None
     value: bytes | None = None
+    #: The request id of what cannot be decoded, if the message's header tells it.
+    request_id: bytes = b""
     attempts: int = 0
+    #: The first and the last calls that failed, for the execution log.
+    failed: list[Attempt] | None = None
     first_failure_s: float = 0.0
     #: Set once it is given up on: the next group commit keeps it instead of handling it.
     letter: DeadLetter | None = None
@@ -82,6 +88,14 @@ class Record(msgspec.Struct, eq=False, gc=False):
         if self.refetch and handler.refetch is not None:
             return handler.refetch
         return handler.function
+
+    def note_failure(self, attempt: Attempt) -> None:
+        """Keep a call that failed; in place of one from the middle if there are too many."""
+        if self.failed is None:
+            self.failed = []
+        if len(self.failed) == MAX_ATTEMPTS:
+            del self.failed[MAX_ATTEMPTS // 2]
+        self.failed.append(attempt)
 
     @property
     def version(self) -> Applied:
@@ -117,7 +131,9 @@ def read(
     )
     record.timestamp_ms = timestamp_ms
     _fill(record, value, handlers)
-    if parent_of is not None and record.event is not None:
+    if record.event is None:
+        record.request_id = _told_request_id(message)
+    elif parent_of is not None:
         record.parent = parent_of(message)
     return record
 
@@ -141,6 +157,7 @@ def read_parked(
         parked_at_ms=max(1, parked.parked_at_ms),
     )
     _fill(record, parked.value, handlers)
+    record.request_id = parked.request_id
     if parent_of is not None and parked.traceparent:
         record.parent = parent_of(parked.traceparent.encode())
     return record
@@ -189,6 +206,17 @@ def _fill(record: Record, value: bytes | None, handlers: Handlers) -> None:
             record.work = Work.EXTERNAL if handler.is_async else Work.THREAD
         if handler.tracks_versions:
             record.resource_id = event.resource_digest
+
+
+def _told_request_id(message: Message) -> bytes:
+    for name, value in message.headers() or ():
+        if name == HEADER_REQUEST_ID:
+            try:
+                found = parse((value or b"").decode("ascii"))
+            except ValueError:
+                break
+            return found if len(found) == SIZE_BYTES else b""
+    return b""
 
 
 def _undecodable_id(record: Record, value: bytes | None) -> bytes:

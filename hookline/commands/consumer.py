@@ -8,6 +8,7 @@ import signal
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -15,7 +16,10 @@ from consumer.core.backoff import Backoff
 from consumer.core.disposition import Policy
 from consumer.dead_letters.outbox import DeadLetterOutbox
 from consumer.engine.commands import Limits, ParkingLimits
-from consumer.engine.engine import ConsumerEngine, kafka_protocols
+from consumer.engine.engine import ConsumerEngine, instance, kafka_protocols
+from consumer.engine.execution_columns import Origin
+from consumer.engine.execution_log import ExecutionLog
+from consumer.engine.execution_sender import ExecutionSender
 from consumer.engine.housekeeping import Chore
 from consumer.handlers.registration import Handlers
 from credentials.resolver import Resolver
@@ -56,14 +60,15 @@ def run(settings: Settings) -> int:
         process.resolver.resolve(consumer.store_password)
     handlers = handlers_of(consumer, process.resolver)
     store = open_store(consumer, process.resolver)
-    outbox = DeadLetterOutbox(
-        store,
-        settings.topics.dead_letters,
-        {
-            "bootstrap.servers": settings.kafka.bootstrap_servers,
-            **{name: value for name, value in properties.items() if name != "group.protocol"},
-        },
-    )
+    producing = {
+        "bootstrap.servers": settings.kafka.bootstrap_servers,
+        **{name: value for name, value in properties.items() if name != "group.protocol"},
+    }
+    outbox = DeadLetterOutbox(store, settings.topics.dead_letters, producing)
+    chores = [Chore("dead letters", 1.0, outbox.run)]
+    executions, sender = execution_log_of(settings, producing)
+    if sender is not None:
+        chores.append(Chore("executions", 1.0, sender.look))
     engine = ConsumerEngine(
         topic=settings.topics.events,
         group=consumer.group,
@@ -98,8 +103,9 @@ def run(settings: Settings) -> int:
         policy=Policy(consumer.on_failure),
         retention_s=consumer.retention_days * 86_400.0,
         retention_versions_s=consumer.retention_versions_days * 86_400.0,
-        chores=[Chore("dead letters", 1.0, outbox.run)],
+        chores=chores,
         tracing_enabled=telemetry.sampling_bound > 0,
+        executions=executions,
     )
     host, _, port = consumer.listen.rpartition(":")
     stop = threading.Event()
@@ -119,11 +125,25 @@ def run(settings: Settings) -> int:
             pass
         clean = engine.stop()
         outbox.close()
+        if sender is not None:
+            sender.close()
         telemetry.shutdown(5.0)
     if engine.failed.is_set():
         return 1
     log.info("consumer stopped", extra={"data": {"clean": clean}})
     return 0 if clean else 1
+
+
+def execution_log_of(
+    settings: Settings, properties: dict[str, Any]
+) -> tuple[ExecutionLog | None, ExecutionSender | None]:
+    """The execution log and its way into Kafka, unless it is off."""
+    sampling = settings.telemetry.executions.sampling()
+    if sampling.off:
+        return None, None
+    sender = ExecutionSender(settings.topics.executions, properties)
+    origin = Origin(settings.environment, settings.consumer.group, instance())
+    return ExecutionLog(origin, sampling, sender), sender
 
 
 def handlers_of(settings: ConsumerSettings, resolver: Resolver) -> Handlers:

@@ -13,6 +13,8 @@ import msgspec
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import (  # type: ignore[attr-defined]
     AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
     ConfigResource,
     NewPartitions,
     NewTopic,
@@ -152,10 +154,17 @@ def _mend(admin: AdminClient, settings: Settings, difference: Difference, force:
         )
         _wait(admin.create_topics([new]), f"topic {topic.name} could not be created")
     elif difference.mend.startswith("set "):
+        # One by one: what an operator has set besides stays.
         resource: Any = ConfigResource(
-            ConfigResource.Type.TOPIC, topic.name, set_config=topic.settings()
+            ConfigResource.Type.TOPIC,
+            topic.name,
+            incremental_configs=[
+                ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET)
+                for name, value in topic.settings().items()
+            ],
         )
-        _wait(admin.alter_configs([resource]), f"topic {topic.name} could not be changed")
+        changed = admin.incremental_alter_configs([resource])
+        _wait(changed, f"topic {topic.name} could not be changed")
     elif difference.mend and force:
         partitions = [NewPartitions(topic.name, topic.partitions)]
         _wait(admin.create_partitions(partitions), f"topic {topic.name} could not be extended")

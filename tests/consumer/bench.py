@@ -16,6 +16,7 @@ from consumer.core.backoff import Backoff
 from consumer.core.disposition import Policy
 from consumer.engine.commands import Limits, ParkingLimits
 from consumer.engine.engine import ConsumerEngine, kafka_protocols
+from consumer.engine.execution_log import ExecutionLog
 from consumer.stores.sqlite import SqliteStore
 from hookline import Event, Handlers, Transaction
 from schemas import request_id as request_ids
@@ -74,8 +75,13 @@ class Bench:
             self.send_raw(EVENT.encode(event), event.resource_key.encode())
         self._producer.flush()
 
-    def send_raw(self, value: bytes | None, key: bytes | None = None) -> None:
-        self._producer.produce(self.topic, value, key)
+    def send_raw(
+        self,
+        value: bytes | None,
+        key: bytes | None = None,
+        headers: list[tuple[str, str | bytes | None]] | None = None,
+    ) -> None:
+        self._producer.produce(self.topic, value, key, headers=headers)
 
     def start(
         self,
@@ -86,6 +92,7 @@ class Bench:
         policy: Policy = Policy.PARK,
         parking: ParkingLimits = SOON,
         properties: dict[str, Any] | None = None,
+        executions: ExecutionLog | None = None,
     ) -> ConsumerEngine:
         engine = ConsumerEngine(
             topic=self.topic,
@@ -97,6 +104,7 @@ class Bench:
             parking=parking,
             backoff=backoff,
             policy=policy,
+            executions=executions,
         )
         self.engines.append(engine)
         engine.start()

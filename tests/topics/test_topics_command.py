@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from uuid import uuid4
 
 import pytest
 import yaml
 from click.testing import CliRunner, Result
-from confluent_kafka.admin import AdminClient
+from confluent_kafka import (
+    TIMESTAMP_CREATE_TIME,
+    TIMESTAMP_LOG_APPEND_TIME,
+    Consumer,
+    Producer,
+    TopicPartition,
+)
+from confluent_kafka.admin import AdminClient, ConfigResource  # type: ignore[attr-defined]
 
-from hookline.commands.topics import command
+from hookline.commands.topics import command, compare
+from hookline.settings.loading import load
 from schemas.errors import TopicError
 from tests.parts.kafka import KafkaBroker
 from tests.parts.process import free_port
@@ -74,3 +83,42 @@ def test_an_absent_broker_is_named(tmp_path: Path) -> None:
     found = run(tmp_path, address, "x", "check")
     assert isinstance(found.exception, TopicError)
     assert address in str(found.exception)
+
+
+def test_events_carry_the_brokers_time_also_on_a_topic_that_was_there_before(
+    kafka: KafkaBroker, tmp_path: Path
+) -> None:
+    prefix, broker = uuid4().hex, kafka.bootstrap_servers
+    kafka.create_topic(f"{prefix}.events", 3, segment_ms="3600000")
+    producer = Producer({"bootstrap.servers": broker})
+    # A client whose clock is far behind, before and after.
+    producer.produce(f"{prefix}.events", b"before", timestamp=86_400_000)
+    assert producer.flush(30) == 0
+    assert run(tmp_path, broker, prefix, "check").exit_code == 1
+    wanted = load(tmp_path / "hookline.yaml", {})
+    told = [
+        (d.topic.name, d.problem, d.mend)
+        for d in compare(AdminClient({"bootstrap.servers": broker}), wanted)
+    ]
+    assert (
+        f"{prefix}.events",
+        "message.timestamp.type is CreateTime",
+        "set message.timestamp.type to LogAppendTime",
+    ) in told
+    assert run(tmp_path, broker, prefix, "apply").exit_code == 0
+    assert run(tmp_path, broker, prefix, "check").exit_code == 0
+    now_ms = time.time() * 1000
+    producer.produce(f"{prefix}.events", b"after", timestamp=86_400_000)
+    assert producer.flush(30) == 0
+    consumer = Consumer({"bootstrap.servers": broker, "group.id": prefix})
+    consumer.assign([TopicPartition(f"{prefix}.events", n, 0) for n in range(3)])
+    found = {m.value(): m.timestamp() for m in consumer.consume(2, 30)}
+    consumer.close()
+    assert found[b"before"] == (TIMESTAMP_CREATE_TIME, 86_400_000)
+    kind, at_ms = found[b"after"]
+    assert kind == TIMESTAMP_LOG_APPEND_TIME
+    assert abs(at_ms - now_ms) < 60_000
+    # What the operator has set besides is as it was.
+    resource = ConfigResource(ConfigResource.Type.TOPIC, f"{prefix}.events")
+    settings = AdminClient({"bootstrap.servers": broker}).describe_configs([resource])[resource]
+    assert settings.result(30)["segment.ms"].value == "3600000"
