@@ -28,7 +28,7 @@ How a page is wired (nothing else in the console looks at a cookie, a token or a
   within `GateRules.watch_s` of the token's end.
 - A change is made inside `async with audited(request, "dead_letter.redrive", target="17") as
   change:` (console.access.auditing); `change.note(events=12)` adds a count.
-- Payloads and headers are shown through `console.access.redaction.PayloadRedactor`, and only with
+- Payloads and headers are shown through `console.redaction.PayloadRedactor`, and only with
   `visitor.may(Scope.PAYLOADS_READ)`.
 """
 

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_vali
 from credentials.reference import parse_reference
 from credentials.resolver import Resolver
 from hookline.settings.addresses import secret_in_query
+from hookline.settings.console import AuditSettings, ConsoleSettings
 from hookline.settings.credentials import CredentialSettings
 from hookline.settings.handlers import ForwardSettings, UpsertSettings
 from hookline.settings.limits import LimitSettings
@@ -378,6 +379,8 @@ class Settings(_Model):
     spool: SpoolSettings = SpoolSettings()
     topics: TopicSettings = TopicSettings()
     consumer: ConsumerSettings = ConsumerSettings()
+    console: ConsoleSettings = ConsoleSettings()
+    audit: AuditSettings = AuditSettings()
     telemetry: TelemetrySettings = TelemetrySettings()
 
 

@@ -70,7 +70,11 @@ _PATTERNS: Final = (
         re.compile(r"\b(gh[pousr]_|github_pat_)\w{16,}"),
         rf"\1{MASK}",
     ),
-    _Pattern(("hl_",), re.compile(r"\b(hl_[a-z]{1,32}_)[A-Za-z0-9]{12,}"), rf"\1{MASK}"),
+    _Pattern(
+        ("hl_",),
+        re.compile(r"\b(hl_[a-z0-9][a-z0-9._-]{0,62}_)[A-Za-z0-9]{12,}"),
+        rf"\1{MASK}",
+    ),
     _Pattern(("eyj",), re.compile(r"\beyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*"), MASK),
     _Pattern(
         ("private key-----",),

@@ -1,11 +1,12 @@
-"""Kafka clients for the connections topic: one writer, one reader of a single partition."""
+"""Kafka clients for a compacted topic, such as that of connections: a writer, and a reader of its
+single partition."""
 
 from __future__ import annotations
 
 import logging
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from confluent_kafka import (
     OFFSET_BEGINNING,
@@ -16,7 +17,6 @@ from confluent_kafka import (
     TopicPartition,
 )
 
-from producer.connections.ledger import Ledger
 from schemas.errors import NotAcknowledged, TopicError
 
 #: The one partition that is used, also where the topic has more.
@@ -31,13 +31,25 @@ _OF_A_GROUP: Final = frozenset(
 _log = logging.getLogger("hookline.kafka")
 
 
+class Records(Protocol):
+    """What takes a topic's records, such as a ledger."""
+
+    def apply(self, key: bytes | None, value: bytes | None, offset: int) -> object:
+        """Take one."""
+
+
 class TopicAccess:
-    """Where the topic is and how Kafka is reached."""
+    """Where the topic is and how Kafka is reached; `about`: what it holds, and its command."""
 
     def __init__(
-        self, bootstrap_servers: str, topic: str, properties: Mapping[str, Any] | None = None
+        self,
+        bootstrap_servers: str,
+        topic: str,
+        properties: Mapping[str, Any] | None = None,
+        about: str = "connections",
     ) -> None:
         self.topic = topic
+        self.about = about
         self.bootstrap_servers = bootstrap_servers
         self._properties = {
             "bootstrap.servers": bootstrap_servers,
@@ -53,13 +65,13 @@ class TopicAccess:
         """
         return Consumer(
             {
-                "client.id": "hookline-connections",
+                "client.id": f"hookline-{self.about}",
                 "fetch.wait.max.ms": wait_ms,
                 "fetch.queue.backoff.ms": 50,
                 "queued.max.messages.kbytes": 16_384,
                 **self._properties,
                 # Needed by the client and never used: nothing is committed.
-                "group.id": "hookline-connections",
+                "group.id": f"hookline-{self.about}",
                 "enable.auto.commit": False,
                 "enable.partition.eof": True,
                 # A topic that was made anew must be read anew, not from where the old one ended.
@@ -74,11 +86,11 @@ class TopicAccess:
         """Set it to the beginning. After `problem`: before it knows the brokers it takes longer."""
         consumer.assign([TopicPartition(self.topic, PARTITION, OFFSET_BEGINNING)])
 
-    def problem(self, consumer: Consumer, within_s: float = 1.0) -> str:
-        """What is in the way of reading, with the next step; empty if nothing is. Blocks."""
+    def problem(self, client: Consumer | Producer, within_s: float = 1.0) -> str:
+        """What is in the way of using it, with the next step; empty if nothing is. Blocks."""
         try:
             # All topics: to ask for one by name could make it.
-            topics = consumer.list_topics(timeout=within_s).topics
+            topics = client.list_topics(timeout=within_s).topics
         except KafkaException as error:
             return (
                 f"no answer from Kafka at {self.bootstrap_servers} ({error.args[0].name()}): is "
@@ -93,17 +105,20 @@ class TopicAccess:
 
     def writer(self) -> TopicWriter:
         """A producer for it."""
-        return TopicWriter(self.topic, self._properties)
+        return TopicWriter(self.topic, self._properties, self.about)
 
 
 class TopicWriter:
     """Writes records in order; what it says is written is safe on all in-sync replicas."""
 
-    def __init__(self, topic: str, properties: Mapping[str, Any]) -> None:
+    def __init__(
+        self, topic: str, properties: Mapping[str, Any], about: str = "connections"
+    ) -> None:
         self._topic = topic
-        self._producer = Producer(
+        self._about = about
+        self.producer = Producer(
             {
-                "client.id": "hookline-connections",
+                "client.id": f"hookline-{about}",
                 "linger.ms": 0,
                 **properties,
                 "acks": "all",
@@ -127,19 +142,19 @@ class TopicWriter:
         reports: list[tuple[KafkaError | None, Any]] = []
         try:
             for key, value in records:
-                self._producer.produce(
+                self.producer.produce(
                     self._topic, value, key, PARTITION,
                     on_delivery=lambda error, message: reports.append((error, message)),
                 )  # fmt: skip
             until_s = time.monotonic() + _TIMEOUT_S + 1.0
             while len(reports) < len(records) and time.monotonic() < until_s:
-                self._producer.poll(0.1)
+                self.producer.poll(0.1)
         except (KafkaException, BufferError) as refused:
             raise NotAcknowledged(f"{self._topic} could not be written: {refused}") from None
         if len(reports) < len(records):
             raise NotAcknowledged(
                 f"Kafka did not confirm a record on {self._topic} within {_TIMEOUT_S:g} s; it may "
-                "be there or not: `hookline connections list` shows it, then try again"
+                f"be there or not: `hookline {self._about} list` shows it, then try again"
             )
         for error, _ in reports:
             if error is not None:
@@ -151,7 +166,7 @@ class TopicWriter:
         return last
 
 
-def read_to_end(access: TopicAccess, consumer: Consumer, ledger: Ledger) -> None:
+def read_to_end(access: TopicAccess, consumer: Consumer, ledger: Records) -> None:
     """Read all that is there; TopicError with the next step if that cannot be done in 10 s."""
     until_s = time.monotonic() + _TIMEOUT_S
     if problem := access.problem(consumer, _TIMEOUT_S):

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from console.access.redaction import MASK, MAX_VALUES, PayloadRedactor, RedactionRules
+from console.redaction import MASK, MAX_VALUES, PayloadRedactor, RedactionRules
 
 CANARY = "canary7x9w"
 redact = PayloadRedactor()
