@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import logging
 import sys
 from collections.abc import Mapping
 from typing import Any
@@ -12,6 +13,7 @@ import msgspec
 from credentials.resolver import Resolver
 from hookline.settings.credentials import CredentialSettings
 from hookline.settings.loading import Settings
+from hookline.telemetry.log_export import LogExport
 from hookline.telemetry.logs import configure_logs
 from hookline.telemetry.providers import Telemetry, configure_telemetry
 from hookline.telemetry.redaction import Redactor
@@ -41,16 +43,17 @@ def set_up(
     redactor = Redactor()
     telemetry = settings.telemetry
     configure_logs(telemetry.log_level, telemetry.log_format, sys.stdout, redactor, always)
-    return Process(
-        configure_telemetry(
-            name,
-            telemetry.sample_ratio,
-            environ,
-            redactor,
-            environment=settings.environment,
-        ).install(),
-        resolver_for(environ, redactor, settings.credentials),
-    )
+    installed = configure_telemetry(
+        name,
+        telemetry.sample_ratio,
+        environ,
+        redactor,
+        environment=settings.environment,
+    ).install()
+    if installed.logger_provider is not None:
+        export = LogExport(installed.logger_provider, redactor, installed.sampling_bound, always)
+        logging.getLogger().addHandler(export)
+    return Process(installed, resolver_for(environ, redactor, settings.credentials))
 
 
 def tune() -> None:

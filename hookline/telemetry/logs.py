@@ -46,7 +46,7 @@ _CHATTY: Final = (
 _RESERVED: Final = frozenset({"ts", "level", "logger", "msg", "request_id", "exception", "stack"})
 
 
-class _Fields:
+class Fields:
     """What both formatters write of a record, already redacted and bounded."""
 
     def __init__(self, redactor: Redactor, always: Mapping[str, Any] | None) -> None:
@@ -161,7 +161,7 @@ class JsonFormatter(logging.Formatter):
 
     def __init__(self, redactor: Redactor, always: Mapping[str, Any] | None = None) -> None:
         super().__init__()
-        self._fields = _Fields(redactor, always)
+        self._fields = Fields(redactor, always)
 
     def format(self, record: logging.LogRecord) -> str:
         """The line, without its line end; pure ASCII, so that any stream can take it."""
@@ -190,7 +190,7 @@ class TextFormatter(logging.Formatter):
         self, redactor: Redactor, *, colour: bool, always: Mapping[str, Any] | None = None
     ) -> None:
         super().__init__()
-        self._fields = _Fields(redactor, always)
+        self._fields = Fields(redactor, always)
         self._colour = colour
 
     def format(self, record: logging.LogRecord) -> str:

@@ -1,4 +1,4 @@
-"""Sets up tracing and metrics for a process, from the standard OTEL_… variables.
+"""Sets up traces, metrics and exported logs of a process, from the standard OTEL_… variables.
 
 Without an OTLP endpoint nothing is exported and spans cost nothing; /metrics always works.
 """
@@ -11,28 +11,33 @@ import time
 import uuid
 from collections.abc import Callable, Mapping
 from importlib.metadata import PackageNotFoundError, version
-from typing import Final, NamedTuple
-from urllib.parse import unquote
+from typing import Final
 
 from opentelemetry import metrics, trace
 from opentelemetry.exporter.prometheus import PrometheusMetricReader
+from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.sdk.metrics import AlwaysOffExemplarFilter, MeterProvider
 from opentelemetry.sdk.metrics.export import (
-    MetricExporter,
     MetricReader,
     PeriodicExportingMetricReader,
 )
 from opentelemetry.sdk.metrics.view import ExplicitBucketHistogramAggregation, View
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.sdk.trace.id_generator import IdGenerator
 from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.openmetrics import exposition as openmetrics
 
-from credentials.secret import Secret
+from hookline.telemetry.exporters import (
+    logger_provider_of,
+    metric_exporter,
+    register_header_values,
+    span_exporter,
+    target_of,
+)
 from hookline.telemetry.histograms import OwnHistograms, WithOwnHistograms
 from hookline.telemetry.redaction import Redactor
 from hookline.telemetry.span_export import ExportComplaints, RedactingSpanExporter
@@ -44,9 +49,6 @@ from schemas.metrics import HISTOGRAM_BOUNDS
 METRICS_CONTENT_TYPE: Final = CONTENT_TYPE_PLAIN_0_0_4
 #: And of what `Telemetry.open_metrics_text` gives.
 OPEN_METRICS_CONTENT_TYPE: Final = openmetrics.CONTENT_TYPE_LATEST
-
-_PROTOCOLS: Final = ("http/protobuf", "grpc")
-_PATHS: Final = {"TRACES": "v1/traces", "METRICS": "v1/metrics"}
 
 
 class RequestIdGenerator(IdGenerator):
@@ -90,6 +92,7 @@ class Telemetry:
         sampling_bound: int,
         complaints: ExportComplaints,
         spans: SpanProcessor | None = None,
+        logger_provider: LoggerProvider | None = None,
     ) -> None:
         self.tracer_provider = tracer_provider
         self.meter_provider = meter_provider
@@ -98,6 +101,8 @@ class Telemetry:
         #: What finished spans are handed to, for those made elsewhere; None if they go nowhere.
         self.spans = spans
         self._registry = registry
+        #: For `LogExport`; None where log lines are not exported.
+        self.logger_provider = logger_provider
         #: Where rooms' own histograms are shown.
         self.histograms = histograms
         self._complaints = complaints
@@ -126,12 +131,12 @@ class Telemetry:
 
     def shutdown(self, within_s: float) -> bool:
         """Export what is left; False if that took longer than `within_s` and was given up."""
-        providers = [self.meter_provider, self.tracer_provider]
+        providers = [self.meter_provider, self.tracer_provider, self.logger_provider]
         threads = [
             # Daemons: an exporter that hangs must not keep the process.
             threading.Thread(target=provider.shutdown, name="telemetry-shutdown", daemon=True)
             for provider in providers
-            if isinstance(provider, MeterProvider | TracerProvider)
+            if isinstance(provider, MeterProvider | TracerProvider | LoggerProvider)
         ]
         deadline_s = time.monotonic() + within_s
         for thread in threads:
@@ -163,12 +168,13 @@ def configure_telemetry(
             f"the sample ratio is a number from 0 to 1, not {sample_ratio}: 0.1 traces one "
             "request in ten"
         )
-    traces = _target(environ, "TRACES")
-    metrics_target = _target(environ, "METRICS")
-    _register_header_values(environ, redactor)
+    traces = target_of(environ, "TRACES")
+    metrics_target = target_of(environ, "METRICS")
+    logs = target_of(environ, "LOGS")
+    register_header_values(environ, redactor)
     resource = _resource(service_name, environment)
     complaints = ExportComplaints()
-    if traces is not None or metrics_target is not None:
+    if any(target is not None for target in (traces, metrics_target, logs)):
         complaints.attach()
 
     registry = CollectorRegistry()
@@ -179,7 +185,7 @@ def configure_telemetry(
     histograms = OwnHistograms()
     registry.register(histograms)
     if metrics_target is not None:
-        exporter = WithOwnHistograms(_metric_exporter(metrics_target), histograms, resource)
+        exporter = WithOwnHistograms(metric_exporter(metrics_target), histograms, resource)
         readers.append(PeriodicExportingMetricReader(exporter))
     meter_provider = MeterProvider(
         readers,
@@ -195,9 +201,16 @@ def configure_telemetry(
         ],
     )
 
+    logger_provider = logger_provider_of(logs, resource)
     if traces is None:
         return Telemetry(
-            trace.NoOpTracerProvider(), meter_provider, registry, histograms, 0, complaints
+            trace.NoOpTracerProvider(),
+            meter_provider,
+            registry,
+            histograms,
+            0,
+            complaints,
+            logger_provider=logger_provider,
         )
     sampler = TraceIdRatioBased(sample_ratio)
     tracer_provider = TracerProvider(
@@ -206,84 +219,18 @@ def configure_telemetry(
         shutdown_on_exit=False,
         id_generator=RequestIdGenerator(),
     )
-    spans = BatchSpanProcessor(RedactingSpanExporter(_span_exporter(traces), redactor))
+    spans = BatchSpanProcessor(RedactingSpanExporter(span_exporter(traces), redactor))
     tracer_provider.add_span_processor(spans)
     return Telemetry(
-        tracer_provider, meter_provider, registry, histograms, sampler.bound, complaints, spans
+        tracer_provider,
+        meter_provider,
+        registry,
+        histograms,
+        sampler.bound,
+        complaints,
+        spans,
+        logger_provider,
     )
-
-
-class _Target(NamedTuple):
-    endpoint: str
-    protocol: str
-
-
-def _target(environ: Mapping[str, str], signal: str) -> _Target | None:
-    def read(name: str) -> str:
-        return environ.get(name, "").strip()
-
-    if read("OTEL_SDK_DISABLED").lower() == "true":
-        return None
-    if read(f"OTEL_{signal}_EXPORTER").lower() == "none":
-        return None
-    own, general = f"OTEL_EXPORTER_OTLP_{signal}_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"
-    name = own if read(own) else general
-    endpoint = read(name)
-    if not endpoint:
-        return None
-    protocol = (
-        read(f"OTEL_EXPORTER_OTLP_{signal}_PROTOCOL")
-        or read("OTEL_EXPORTER_OTLP_PROTOCOL")
-        or _PROTOCOLS[0]
-    )
-    if protocol not in _PROTOCOLS:
-        raise ConfigurationError(
-            f"OTEL_EXPORTER_OTLP_PROTOCOL {protocol!r} is not supported: use "
-            + " or ".join(_PROTOCOLS)
-        )
-    if protocol == "grpc":
-        return _Target(endpoint, protocol)
-    if not endpoint.startswith(("http://", "https://")):
-        raise ConfigurationError(
-            f"{name} must start with http:// or https://, such as http://localhost:4318 (not "
-            "shown, it may hold a password)"
-        )
-    if name == general:
-        endpoint = f"{endpoint.rstrip('/')}/{_PATHS[signal]}"
-    return _Target(endpoint, protocol)
-
-
-# The exporters are imported where they are used: they bring an HTTP client or gRPC with them,
-# which a process that exports nothing need not load.
-
-
-def _span_exporter(target: _Target) -> SpanExporter:
-    if target.protocol == "grpc":
-        from opentelemetry.exporter.otlp.proto.grpc import trace_exporter as grpc
-
-        return grpc.OTLPSpanExporter(endpoint=target.endpoint)
-    from opentelemetry.exporter.otlp.proto.http import trace_exporter as http
-
-    return http.OTLPSpanExporter(endpoint=target.endpoint)
-
-
-def _metric_exporter(target: _Target) -> MetricExporter:
-    if target.protocol == "grpc":
-        from opentelemetry.exporter.otlp.proto.grpc import metric_exporter as grpc
-
-        return grpc.OTLPMetricExporter(endpoint=target.endpoint)
-    from opentelemetry.exporter.otlp.proto.http import metric_exporter as http
-
-    return http.OTLPMetricExporter(endpoint=target.endpoint)
-
-
-def _register_header_values(environ: Mapping[str, str], redactor: Redactor) -> None:
-    # These are a vendor's API keys, and an exporter may quote its request when it fails.
-    for signal in ("", "TRACES_", "METRICS_"):
-        for header in environ.get(f"OTEL_EXPORTER_OTLP_{signal}HEADERS", "").split(","):
-            for word in unquote(header.partition("=")[2]).split():
-                if len(word) >= 8:
-                    redactor.register(Secret(word))
 
 
 def _resource(service_name: str, environment: str) -> Resource:

@@ -58,6 +58,7 @@ class Stage:
                 "TARGET_URL": f"{echo.url}?token={self.marked.text('in a target')}",
                 "OTEL_EXPORTER_OTLP_ENDPOINT": collector.endpoint,
                 "OTEL_BSP_SCHEDULE_DELAY": "200",
+                "OTEL_LOGS_EXPORTER": "otlp",
                 "OTEL_METRIC_EXPORT_INTERVAL": "1000",
                 "PYTHONFAULTHANDLER": "1",
                 "PYTHONWARNINGS": "always",

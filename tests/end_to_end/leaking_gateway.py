@@ -13,7 +13,7 @@ import sys
 from typing import Any
 
 from hookline import command
-from hookline.telemetry.providers import logs
+from hookline.telemetry import logs
 from producer.gateway.receiver import Receiver
 
 _receive: Any = Receiver.receive
@@ -31,5 +31,5 @@ def _leak(self: Any, *arguments: Any, **named: Any) -> Any:
 if __name__ == "__main__":
     Receiver.receive = _leak  # type: ignore[method-assign]
     if os.environ["LEAK"] == "past the redactor":
-        logs._Fields._text = lambda self, text: text  # type: ignore[method-assign]
+        logs.Fields._text = lambda self, text: text  # type: ignore[method-assign]
     command.main()

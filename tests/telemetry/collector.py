@@ -16,6 +16,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import msgspec
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import (
+    ExportLogsServiceRequest,
+    ExportLogsServiceResponse,
+)
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
     ExportMetricsServiceRequest,
     ExportMetricsServiceResponse,
@@ -62,6 +66,17 @@ class CollectedSpan(msgspec.Struct, frozen=True, kw_only=True):
     resource: dict[str, Any]
 
 
+class CollectedLog(msgspec.Struct, frozen=True, kw_only=True):
+    """One log record as it arrived."""
+
+    trace_id: str
+    flags: int
+    severity: str
+    body: str
+    attributes: dict[str, Any]
+    scope: str
+
+
 class OtlpCollector:
     """Listens on a free loopback port from `with` to its end."""
 
@@ -69,6 +84,7 @@ class OtlpCollector:
         self._arrived = threading.Condition()
         self._spans: list[CollectedSpan] = []
         self._metrics: set[str] = set()
+        self._logs: list[CollectedLog] = []
         self._raw: list[bytes] = []
         self.refuse_with: int | None = None
         self.requests = 0
@@ -111,6 +127,11 @@ class OtlpCollector:
         """The names of the metrics that have come so far."""
         with self._arrived:
             return set(self._metrics)
+
+    def logs(self) -> list[CollectedLog]:
+        """The log records that have come so far."""
+        with self._arrived:
+            return list(self._logs)
 
     def raw(self) -> bytes:
         """Every body so far, to search for what must not be there."""
@@ -161,6 +182,10 @@ class OtlpCollector:
                 self._raw.append(body)
                 self._metrics |= _metric_names(ExportMetricsServiceRequest.FromString(body))
                 answer = ExportMetricsServiceResponse().SerializeToString()
+            elif status == 200 and request.path == "/v1/logs":
+                self._raw.append(body)
+                self._logs += _log_records(ExportLogsServiceRequest.FromString(body))
+                answer = ExportLogsServiceResponse().SerializeToString()
             elif status == 200:
                 status = 404
             self._arrived.notify_all()
@@ -169,6 +194,20 @@ class OtlpCollector:
         request.send_header("Content-Length", str(len(answer)))
         request.end_headers()
         request.wfile.write(answer)
+
+
+def _log_records(message: ExportLogsServiceRequest) -> Iterable[CollectedLog]:
+    for of_resource in message.resource_logs:
+        for of_scope in of_resource.scope_logs:
+            for record in of_scope.log_records:
+                yield CollectedLog(
+                    trace_id=record.trace_id.hex(),
+                    flags=record.flags,
+                    severity=record.severity_text,
+                    body=record.body.string_value,
+                    attributes=_attributes(record.attributes),
+                    scope=of_scope.scope.name,
+                )
 
 
 def _spans(message: ExportTraceServiceRequest) -> Iterable[CollectedSpan]:
