@@ -25,6 +25,7 @@ _COMMANDS: Final = {
     "audit": "See who changed what, when and from where.",
     "topics": "Create and check Kafka's topics.",
     "doctor": "Check all that must be right, each line with its mend.",
+    "top": "See live what gateways and consumers do.",
     "trace": "See every step of a request, from its id.",
     "probe": "Send synthetic webhooks on a schedule, and check answer and effect.",
     "send": "Sign a body as the provider would and post it.",

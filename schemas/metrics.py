@@ -66,6 +66,17 @@ ALERT_NOTIFICATIONS: Final = "hookline_alert_notifications"  # {notifier, result
 ALERT_SERIES: Final = "hookline_alert_series"
 SCRAPES: Final = "hookline_scrapes"  # {job, result}
 
+TAIL_ROWS: Final = "hookline_tail_rows"  # {result}
+TAIL_SPANS: Final = "hookline_tail_spans"
+
+# Probe
+PROBES: Final = "hookline_probes"  # {connection, outcome}
+PROBE_ROUND_TRIP_SECONDS: Final = "hookline_probe_round_trip_seconds"
+PROBE_EFFECT_SECONDS: Final = "hookline_probe_effect_seconds"
+#: Of the last answer: dns, connect, tls, network, and the server's own total.
+PROBE_STEP_SECONDS: Final = "hookline_probe_step_seconds"  # {connection, step}
+PROBE_SUCCESS_TIMESTAMP_SECONDS: Final = "hookline_probe_success_timestamp_seconds"  # {connection}
+
 #: Upper bounds of each histogram's buckets, in the unit that its name ends in.
 HISTOGRAM_BOUNDS: Final[Mapping[str, tuple[float, ...]]] = MappingProxyType(
     {
@@ -77,6 +88,14 @@ HISTOGRAM_BOUNDS: Final[Mapping[str, tuple[float, ...]]] = MappingProxyType(
         EVENT_END_TO_END_SECONDS: (
             *(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5),
             *(1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0),
+        ),
+        PROBE_ROUND_TRIP_SECONDS: (
+            *(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5),
+            *(1.0, 2.5, 5.0, 10.0, 30.0),
+        ),
+        PROBE_EFFECT_SECONDS: (
+            *(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0),
+            *(2.5, 5.0, 10.0, 30.0, 60.0, 300.0),
         ),
         COMMIT_SECONDS: (
             *(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05),

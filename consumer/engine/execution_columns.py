@@ -18,6 +18,7 @@ from consumer.engine.record import Record
 from schemas.event import Event
 from schemas.execution_batch import SAMPLED, WAS_PARKED, Executions, Kind, attempt_item
 from schemas.execution_sampling import RANDOM_AT, ExecutionSampling
+from schemas.probe import is_probe
 from schemas.request_id import SIZE_BYTES, unix_ms
 
 NO_REQUEST_ID: Final = bytes(SIZE_BYTES)
@@ -63,6 +64,8 @@ def weighed(
         or record.parked_at_ms
         or (event := record.event) is None
         or event.received_at_us <= slow_before_us
+        # Somebody waits for it.
+        or is_probe(event.event_type)
         else (one_in if event.request_id[RANDOM_AT:] < bound else 0)
         for record, outcome in zip(records, outcomes, strict=True)
     ]

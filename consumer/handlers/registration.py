@@ -17,6 +17,7 @@ import msgspec
 from consumer.core.staleness import Stale
 from consumer.stores.transaction import Transaction
 from schemas.errors import ConfigurationError
+from schemas.probe import is_probe
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -160,7 +161,13 @@ class Handlers:
             return self._chosen[event_type]
         except KeyError:
             pass
-        taking = [h for h in self._handlers.values() if _takes(h.pattern, event_type)]
+        # A probe stands for nothing: only who names its type gets it, and no pattern does.
+        taking = [
+            h
+            for h in self._handlers.values()
+            if h.pattern == event_type
+            or (_takes(h.pattern, event_type) and not is_probe(event_type))
+        ]
         chosen = max(taking, key=lambda h: _specificity(h.pattern), default=None)
         # Types come from outside: a sender that invents one for each event must not fill memory.
         if len(self._chosen) >= _CACHE_SIZE:

@@ -49,14 +49,15 @@ def search(
 ) -> Found:
     """Every row of a request that is found in time; TopicError if the log cannot be read."""
     deadline_s = time.monotonic() + within_s
-    consumer = _open(bootstrap_servers, properties or {})
+    consumer = open_reader(bootstrap_servers, properties or {})
     try:
         return _Search(consumer, topic, request_id).run(bootstrap_servers, deadline_s)
     finally:
         consumer.close()
 
 
-def _open(bootstrap_servers: str, properties: Mapping[str, Any]) -> Consumer:
+def open_reader(bootstrap_servers: str, properties: Mapping[str, Any]) -> Consumer:
+    """A client that reads without a group, from where it is told."""
     return Consumer(
         {
             "client.id": "hookline-search",

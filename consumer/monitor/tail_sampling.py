@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Final, NamedTuple
 
 import msgspec
@@ -23,6 +24,7 @@ from consumer.monitor.tail_spans import (
     is_remarkable_request,
     request_spans,
 )
+from schemas.errors import StoreError
 from schemas.execution import Execution, Reception
 
 #: A gateway writes its rows within a second, and the monitor reads on all the time.
@@ -38,6 +40,7 @@ _AT_ONCE: Final = 200
 class TailCounts(msgspec.Struct):
     """What has become of remarkable rows since the start."""
 
+    #: Joined with their request.
     rows: int = 0
     spans: int = 0
     #: More in a second than `max_per_s`, or more waiting than `MAX_WAITING`.
@@ -107,9 +110,10 @@ class TailSampler:
         return self._make(self._monotonic_s())
 
     def close(self) -> None:
-        """Make the traces of all that waits: the monitor stops."""
-        while self._make(float("inf")):
-            pass
+        """Make the traces of all that waits, if the store answers: the monitor stops."""
+        with suppress(StoreError):
+            while self._make(float("inf")):
+                pass
 
     def _make(self, until_s: float) -> bool:
         spans: list[SpanData] = []
@@ -119,7 +123,6 @@ class TailSampler:
                     return False
                 spans += self._spans(self._waiting[0].row)
                 self._waiting.popleft()
-                self.counts.rows += 1
         finally:
             if spans:
                 self.counts.spans += len(spans)
@@ -128,13 +131,16 @@ class TailSampler:
 
     def _spans(self, row: Execution | Reception) -> list[SpanData]:
         if isinstance(row, Reception):
+            self.counts.rows += 1
             return request_spans(row, self._topic) if self._first(row.request_id) else []
         spans = list(consumer_spans(row))
         if row.request_id in self._made:
+            self.counts.rows += 1
             return spans
         story = self._store.request(row.environment, row.request_id)
         self._first(row.request_id)
         if story.receptions:
+            self.counts.rows += 1
             request = story.receptions[0]
             # Sampled: the gateway exports, and this consumer does not.
             return spans if request.sampled else [*request_spans(request, self._topic), *spans]

@@ -25,6 +25,7 @@ from hookline.commands.sample_parts import Sample
 from hookline.commands.samples import sample
 from hookline.processes.process import resolver_for
 from hookline.settings.loading import ConnectionSettings, Settings, load
+from hookline.settings.model import SecretSettings
 from hookline.telemetry.redaction import Redactor
 from producer.providers.provider import Provider
 from producer.providers.registry import build
@@ -70,24 +71,29 @@ def command(
     Exit code 0 if every webhook was answered 200.
     """
     settings = load(config, os.environ)
-    chosen = _choose(settings, connection)
+    chosen = choose(settings, connection)
     provider = build(chosen.provider, chosen.options)
     resolver = resolver_for(os.environ, Redactor(), settings.credentials)
-    # The newest secret: what a system that has just been rotated signs with.
-    signing = [s for s in chosen.secrets if s.name != provider.handshake_secret]
-    if not signing:
-        raise ConfigurationError(f"connection {chosen.id} has no secret that signs: add one")
-    key = provider.load_key(resolver.resolve(signing[-1].ref).reveal())
+    key = provider.load_key(resolver.resolve(signing_secret(chosen, provider).ref).reveal())
     content = None if body is None else body.read()
     make = _maker(chosen.provider, content, event_type, event_id)
-    target = url or _own_url(settings)
+    target = url or own_url(settings)
     answers = asyncio.run(
         _send(_Load(chosen.id, provider, key, make), target, count, rate, concurrency)
     )
     sys.exit(0 if answers == Counter({200: count}) else 1)
 
 
-def _choose(settings: Settings, name: str | None) -> ConnectionSettings:
+def signing_secret(connection: ConnectionSettings, provider: Provider) -> SecretSettings:
+    """The newest secret: what a system that has just been rotated signs with."""
+    signing = [s for s in connection.secrets if s.name != provider.handshake_secret]
+    if not signing:
+        raise ConfigurationError(f"connection {connection.id} has no secret that signs: add one")
+    return signing[-1]
+
+
+def choose(settings: Settings, name: str | None) -> ConnectionSettings:
+    """The connection of this name, or the only one; ConfigurationError that names them."""
     ids = [connection.id for connection in settings.connections]
     if name is None and len(ids) == 1:
         return settings.connections[0]
@@ -118,7 +124,8 @@ def _maker(
     return make
 
 
-def _own_url(settings: Settings) -> str:
+def own_url(settings: Settings) -> str:
+    """Where this machine's gateway listens."""
     host, _, port = settings.gateway.listen.rpartition(":")
     return f"http://{'127.0.0.1' if host in ('', '0.0.0.0', '[::]') else host}:{port}"
 
