@@ -90,7 +90,8 @@ class TailSampler:
         """Note what is remarkable among rows that the store has now; no I/O."""
         due_s = self._monotonic_s() + WAIT_S
         for row in rows:
-            if row.sampled:
+            # What could not be decoded may have no id, and so no trace.
+            if row.sampled or not any(row.request_id):
                 continue
             if isinstance(row, Execution):
                 remarkable = is_remarkable(row, self._slow_ns)

@@ -136,6 +136,8 @@ def consumer_spans(row: Execution) -> Iterator[SpanData]:
         began_ns = row.polled_at_us * 1000 + row.lane_ns
         yield _process(row, row.failures + 1, (began_ns, began_ns + row.handler_ns), {})
     committed_ns = row.committed_at_us * 1000
+    # A row's commit is its whole transaction, in which its handler may have run.
+    handled_ns = row.polled_at_us * 1000 + row.lane_ns + row.handler_ns
     about = _about(row, "commit", "settle")
     about["hookline.outcome"] = row.outcome
     if row.reason:
@@ -146,7 +148,7 @@ def consumer_spans(row: Execution) -> Iterator[SpanData]:
         parent=send_span_id(row.request_id),
         name=f"commit {row.topic}",
         kind="client",
-        start_ns=committed_ns - row.commit_ns,
+        start_ns=min(committed_ns, max(committed_ns - row.commit_ns, handled_ns)),
         end_ns=committed_ns,
         service=CONSUMER,
         instance=row.instance,

@@ -101,6 +101,11 @@ def test_what_the_processes_exported_is_not_made_again(rig: Rig) -> None:
     assert rig.later() == ["process", "process", "process", "commit"]
 
 
+def test_what_has_no_id_has_no_trace(rig: Rig) -> None:
+    rig.sampler.follow([execution(bytes(16), outcome="dead_lettered", reason="undecodable")])
+    assert rig.later() == []
+
+
 def test_two_groups_and_a_second_round_share_the_gateways_spans(rig: Rig) -> None:
     rid = fresh_id()
     rig.read(reception(rid))

@@ -166,6 +166,11 @@ def test_the_last_call_of_an_event_that_is_given_up_on_is_not_told_twice() -> No
     assert commit.end_ns - commit.start_ns == row.commit_ns
 
 
+def test_the_commit_begins_when_its_handler_in_the_same_transaction_has_ended() -> None:
+    *_, call, commit = consumer_spans(replace(EVENT, commit_ns=800_000_000))
+    assert commit.start_ns == call.end_ns < commit.end_ns
+
+
 def test_a_duplicate_has_its_commit_alone() -> None:
     (commit,) = consumer_spans(replace(EVENT, outcome="duplicate", handler_ns=5))
     assert commit.kind == "client"
