@@ -58,6 +58,13 @@ FENCED: Final = "hookline_fenced"
 EXECUTIONS_DROPPED: Final = "hookline_executions_dropped"  # {writer, reason}
 
 # Monitor
+MONITOR_ROWS: Final = "hookline_monitor_rows"  # {kind}
+MONITOR_SKIPPED: Final = "hookline_monitor_skipped"  # {reason}
+MONITOR_APPEND_SECONDS: Final = "hookline_monitor_append_duration_seconds"
+MONITOR_STORE_FAILED: Final = "hookline_monitor_store_failed"
+MONITOR_FENCED: Final = "hookline_monitor_fenced"
+MONITOR_FOLLOWER_FAILED: Final = "hookline_monitor_follower_failed"  # {follower}
+MONITOR_LAG_MESSAGES: Final = "hookline_monitor_lag_messages"  # {partition}
 CONNECTION_SILENT_SECONDS: Final = "hookline_connection_silent_seconds"  # {connection}
 #: The longest pause of a connection in the last days; only of those that have had many.
 CONNECTION_LONGEST_PAUSE_SECONDS: Final = "hookline_connection_longest_pause_seconds"
@@ -100,6 +107,10 @@ HISTOGRAM_BOUNDS: Final[Mapping[str, tuple[float, ...]]] = MappingProxyType(
         COMMIT_SECONDS: (
             *(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05),
             *(0.1, 0.25, 0.5, 1.0, 2.5, 5.0),
+        ),
+        MONITOR_APPEND_SECONDS: (
+            *(0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25),
+            *(0.5, 1.0, 2.5, 5.0, 10.0, 30.0),
         ),
         EVENTS_PER_COMMIT: (
             *(1.0, 2.0, 5.0, 10.0, 20.0, 50.0),

@@ -118,7 +118,7 @@ def _insert_rows(writer: Writer, numbers: Numbers, rows: Iterable[Execution | Re
 def _add_sums(writer: Writer, numbers: Numbers, folded: Folded) -> None:
     run = writer.run
     counts: dict[tuple[int, int, int, int], int] = {}
-    bins: dict[Place, dict[int, Bins]] = {}
+    bins: dict[Place, Bins] = {}
     for (grain_s, at_s, series), cell in folded.cells.items():
         number = numbers.series(run, series)
         for name, by in cell.counts.items():
@@ -128,8 +128,7 @@ def _add_sums(writer: Writer, numbers: Numbers, folded: Folded) -> None:
         place = (grain_s, number, at_s)
         into = bins.setdefault(place, cell.bins)
         if into is not cell.bins:
-            for measure, some in cell.bins.items():
-                add(into.setdefault(measure, {}), some)
+            add(into, cell.bins)
     writer.add_counts([(*counter, by) for counter, by in sorted(counts.items())])
     ordered = sorted(bins)
     for place, packed in writer.sketches(ordered).items():
@@ -178,13 +177,12 @@ def _add_pauses(
         " WHERE environment = ? AND connection = ? AND day = ?",
         place,
     )
-    sketches = {0: bins}
     for longest, packed in there:
-        unpack(packed, sketches)
+        unpack(packed, bins)
         longest_ns = max(longest_ns, longest)
     run(
         f"INSERT INTO {at}pauses (environment, connection, day, longest_ns, packed)"
         " VALUES (?, ?, ?, ?, ?) ON CONFLICT (environment, connection, day)"
         " DO UPDATE SET longest_ns = excluded.longest_ns, packed = excluded.packed",
-        (*place, longest_ns, pack(sketches)),
+        (*place, longest_ns, pack(bins)),
     )

@@ -103,7 +103,8 @@ class Bucket(msgspec.Struct, frozen=True, kw_only=True):
 class Overview(msgspec.Struct, frozen=True, kw_only=True):
     """A time series: every bucket of the range in order, also those in which nothing happened.
 
-    The range is the one asked for, widened to whole buckets.
+    The range is the one asked for in whole buckets: the last, and the first but of the longest
+    ranges, reach beyond it.
     """
 
     range: Range
@@ -257,11 +258,12 @@ class Retention(msgspec.Struct, frozen=True, kw_only=True):
     #: Single executions and receptions; so many of each.
     rows_s: int = 7 * 86_400
     max_rows: int = 5_000_000
-    #: Sums per minute, per ten minutes, per hour: a week longer than what is asked of them, so
-    #: that there is a last week to compare with.
+    #: Sums per minute, per ten minutes, per hour, per six hours: a week longer than what is asked
+    #: of them, so that there is a last week to compare with.
     minutes_s: int = 8 * 86_400
     tens_s: int = 15 * 86_400
     hours_s: int = 38 * 86_400
+    sixths_s: int = 38 * 86_400
 
 
 class Span(NamedTuple):

@@ -18,7 +18,7 @@ _DAY_US: Final = 86_400 * US
 def expire(run: Run, at: str, retention: Retention, now_us: int, limit: int) -> int:
     """Delete at most about `limit` of each kind of rows; how many that were."""
     gone = _expire_rows(run, at, retention, now_us, limit)
-    kept_s = (retention.minutes_s, retention.tens_s, retention.hours_s)
+    kept_s = (retention.minutes_s, retention.tens_s, retention.hours_s, retention.sixths_s)
     for grain_s, keep_s in zip(GRAINS, kept_s, strict=True):
         before_s = (now_us // US - keep_s) // grain_s * grain_s
         gone += _expire_sums(run, at, grain_s, before_s, limit)

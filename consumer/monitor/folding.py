@@ -6,12 +6,12 @@ sums of the finer ones.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from consumer.monitor.buckets import GRAINS, US
 from consumer.monitor.contract import FINE, MEASURES
-from consumer.monitor.sketch import Bins, add, bins_of
+from consumer.monitor.sketch import Bins, add, base, count
 from schemas.execution import Execution, Reception
 
 #: What a series is of: everything, or only what agrees in the fields that it names.
@@ -21,10 +21,7 @@ RETRIED, REFUSED, UNAVAILABLE = "retried", "refused", "unavailable"
 #: Before an event's and a request's outcome.
 EVENT, REQUEST = "e:", "r:"
 
-_NUMBER: Final = {name: number for number, name in enumerate(MEASURES)}
-#: These a request and its events both know. They are the request's, but in the series of event
-#: types, which have no requests.
-_BOTH_KNOW: Final = frozenset(_NUMBER[name] for name in ("read", "verify", "identify"))
+_BASE: Final = {name: base(number) for number, name in enumerate(MEASURES)}
 
 
 class Series(NamedTuple):
@@ -45,20 +42,18 @@ class Cell:
 
     def __init__(self) -> None:
         self.counts: dict[str, int] = {}
-        #: By the number of the measure in MEASURES.
-        self.bins: dict[int, Bins] = {}
+        self.bins: Bins = {}
 
     def count(self, name: str, by: int) -> None:
         """Add to a counter."""
         self.counts[name] = self.counts.get(name, 0) + by
 
-    def add(self, other: Cell, without: frozenset[int] = frozenset()) -> None:
+    def add(self, other: Cell) -> None:
         """Add another's sums."""
+        counts = self.counts
         for name, by in other.counts.items():
-            self.counts[name] = self.counts.get(name, 0) + by
-        for measure, bins in other.bins.items():
-            if measure not in without:
-                add(self.bins.setdefault(measure, {}), bins)
+            counts[name] = counts.get(name, 0) + by
+        add(self.bins, other.bins)
 
 
 class Heard:
@@ -75,6 +70,22 @@ class Heard:
         self.error_us = 0
         self.refused_us = 0
 
+    def of_event(self, row: Execution) -> None:
+        """Note one of its events."""
+        if row.received_at_us > 0:
+            self.received.add(row.received_at_us)
+        self.committed_us = max(self.committed_us, row.committed_at_us)
+        if row.outcome not in FINE:
+            self.error_us = max(self.error_us, row.committed_at_us)
+
+    def of_request(self, row: Reception) -> None:
+        """Note one of its requests."""
+        if row.status < 400:
+            self.received.add(row.received_at_us)
+        else:
+            # It may be anybody's: it does not break a silence.
+            self.refused_us = max(self.refused_us, row.received_at_us)
+
 
 class Folded(NamedTuple):
     """The sums of a batch: cells by (grain, beginning in s, series); connections by
@@ -90,155 +101,127 @@ _MINUTE_US: Final = GRAINS[0] * US
 
 def fold(rows: Sequence[Execution | Reception]) -> Folded:
     """Sum rows up."""
-    events: dict[tuple[int, str, str, str, str, str], list[Execution]] = {}
-    requests: dict[tuple[int, str, str, str], list[Reception]] = {}
+    heard: dict[tuple[str, str], Heard] = {}
+    fine: _Cells = {}
+    # What a request and its events both know is the request's, but in the series of event types,
+    # which have no requests: there it comes from the events.
+    by_both: dict[tuple[int, Series], Bins] = {}
+    minutes: _Cells = {}
     for row in rows:
         if isinstance(row, Execution):
-            place = (
-                row.committed_at_us // _MINUTE_US,
+            series = Series(
                 row.environment,
+                CONNECTION_TYPE,
                 row.connection,
                 row.provider,
                 row.event_type,
                 row.group,
             )
-            events.setdefault(place, []).append(row)
+            place = row.committed_at_us // _MINUTE_US, series
+            cell = fine.get(place)
+            if cell is None:
+                cell = fine[place] = Cell()
+                by_both[place] = {}
+            _count_event(row, cell, by_both[place])
+            if row.connection:
+                _hear(heard, row).of_event(row)
         else:
-            key = (
-                row.received_at_us // _MINUTE_US,
-                row.environment,
-                row.connection,
-                row.provider,
-            )
-            requests.setdefault(key, []).append(row)
-    heard: dict[tuple[str, str], Heard] = {}
-    fine: _Cells = {}
-    minutes: _Cells = {}
-    for (minute, environment, connection, provider, event_type, group), found in events.items():
-        series = Series(environment, CONNECTION_TYPE, connection, provider, event_type, group)
-        fine[minute, series] = _of_events(found)
-        if connection:
-            _hear_events(heard, environment, connection, found)
-    for (minute, environment, connection, provider), asked in requests.items():
-        series = Series(environment, CONNECTION, connection, provider, "", "")
-        minutes[minute, series] = _of_requests(asked)
-        if connection:
-            _hear_requests(heard, environment, connection, asked)
-    _widen(fine, minutes)
+            series = Series(row.environment, CONNECTION, row.connection, row.provider, "", "")
+            place = row.received_at_us // _MINUTE_US, series
+            cell = minutes.get(place)
+            if cell is None:
+                cell = minutes[place] = Cell()
+            _count_request(row, cell)
+            if row.connection:
+                _hear(heard, row).of_request(row)
+    _widen(fine, by_both, minutes)
     return Folded(_coarsen(minutes), heard)
 
 
-def _of_events(rows: Sequence[Execution]) -> Cell:
-    cell = Cell()
-    weighted = any(row.weight != 1 for row in rows)
-    for row in rows:
-        cell.count(EVENT + row.outcome, row.weight)
-        if row.failures:
-            cell.count(RETRIED, row.weight)
-
-    def measure(name: str, values: list[int], of: Sequence[Execution]) -> None:
-        weights = [row.weight for row in of] if weighted else None
-        if bins := bins_of(values, weights):
-            cell.bins[_NUMBER[name]] = bins
-
-    for name, field in _EVENT_STEPS:
-        there = [row for row in rows if getattr(row, field) > 0]
-        measure(name, [getattr(row, field) for row in there], there)
-    measure("lane", [row.lane_ns for row in rows], rows)
-    timed = [row for row in rows if row.occurred_at_us > 0 < row.received_at_us]
-    measure("delivery", [(row.received_at_us - row.occurred_at_us) * 1000 for row in timed], timed)
-    timed = [row for row in rows if row.in_kafka_at_us > 0]
-    measure("queue", [(row.polled_at_us - row.in_kafka_at_us) * 1000 for row in timed], timed)
-    timed = [row for row in rows if row.received_at_us > 0]
-    measure(
-        "end_to_end", [(row.committed_at_us - row.received_at_us) * 1000 for row in timed], timed
-    )
-    timed = [row for row in timed if row.in_kafka_at_us > 0]
-    measure("stored", [(row.in_kafka_at_us - row.received_at_us) * 1000 for row in timed], timed)
-    return cell
-
-
-#: 0 stands for a step that there was not.
-_EVENT_STEPS: Final = (
-    ("read", "read_ns"),
-    ("verify", "verify_ns"),
-    ("identify", "identify_ns"),
-    ("handler", "handler_ns"),
-    ("commit", "commit_ns"),
-)
-_REQUEST_STEPS: Final = (
-    ("read", "read_ns"),
-    ("verify", "verify_ns"),
-    ("identify", "identify_ns"),
-    ("encode", "encode_ns"),
-    ("publish", "publish_ns"),
-    ("answered", "total_ns"),
-)
+def _count_event(row: Execution, cell: Cell, both: Bins) -> None:
+    weight = row.weight
+    cell.count(EVENT + row.outcome, weight)
+    if row.failures:
+        cell.count(RETRIED, weight)
+    for at, value in (
+        (_READ, row.read_ns),
+        (_VERIFY, row.verify_ns),
+        (_IDENTIFY, row.identify_ns),
+    ):
+        if value > 0:
+            count(both, at, value, weight)
+    bins = cell.bins
+    # 0 stands for a step that there was not.
+    if row.handler_ns > 0:
+        count(bins, _HANDLER, row.handler_ns, weight)
+    if row.commit_ns > 0:
+        count(bins, _COMMIT, row.commit_ns, weight)
+    count(bins, _LANE, row.lane_ns, weight)
+    received_us, in_kafka_us = row.received_at_us, row.in_kafka_at_us
+    if in_kafka_us > 0:
+        count(bins, _QUEUE, (row.polled_at_us - in_kafka_us) * 1000, weight)
+    if received_us > 0:
+        count(bins, _END_TO_END, (row.committed_at_us - received_us) * 1000, weight)
+        if in_kafka_us > 0:
+            count(bins, _STORED, (in_kafka_us - received_us) * 1000, weight)
+        if row.occurred_at_us > 0:
+            count(bins, _DELIVERY, (received_us - row.occurred_at_us) * 1000, weight)
 
 
-def _of_requests(rows: Sequence[Reception]) -> Cell:
-    cell = Cell()
-    weighted = any(row.weight != 1 for row in rows)
-    for row in rows:
-        cell.count(REQUEST + row.outcome, row.weight)
-        if row.status >= 400:
-            cell.count(REFUSED, row.weight)
-            if row.status >= 500:
-                cell.count(UNAVAILABLE, row.weight)
-    for name, field in _REQUEST_STEPS:
-        there = [row for row in rows if getattr(row, field) > 0]
-        weights = [row.weight for row in there] if weighted else None
-        if bins := bins_of([getattr(row, field) for row in there], weights):
-            cell.bins[_NUMBER[name]] = bins
-    return cell
+def _count_request(row: Reception, cell: Cell) -> None:
+    weight = row.weight
+    cell.count(REQUEST + row.outcome, weight)
+    if row.status >= 400:
+        cell.count(REFUSED, weight)
+        if row.status >= 500:
+            cell.count(UNAVAILABLE, weight)
+    for at, value in (
+        (_READ, row.read_ns),
+        (_VERIFY, row.verify_ns),
+        (_IDENTIFY, row.identify_ns),
+        (_ENCODE, row.encode_ns),
+        (_PUBLISH, row.publish_ns),
+        (_ANSWERED, row.total_ns),
+    ):
+        if value > 0:
+            count(cell.bins, at, value, weight)
 
 
-def _hear_events(
-    heard: dict[tuple[str, str], Heard], environment: str, connection: str, rows: list[Execution]
-) -> None:
-    one = heard.get((environment, connection))
+_READ, _VERIFY, _IDENTIFY = _BASE["read"], _BASE["verify"], _BASE["identify"]
+_ENCODE, _PUBLISH, _ANSWERED = _BASE["encode"], _BASE["publish"], _BASE["answered"]
+_QUEUE, _LANE, _HANDLER, _COMMIT = (_BASE[n] for n in ("queue", "lane", "handler", "commit"))
+_DELIVERY, _STORED, _END_TO_END = _BASE["delivery"], _BASE["stored"], _BASE["end_to_end"]
+
+
+def _hear(heard: dict[tuple[str, str], Heard], row: Execution | Reception) -> Heard:
+    one = heard.get((row.environment, row.connection))
     if one is None:
-        one = heard[environment, connection] = Heard(rows[0].tenant, rows[0].provider)
-    one.received.update(row.received_at_us for row in rows if row.received_at_us > 0)
-    one.committed_us = max(one.committed_us, *(row.committed_at_us for row in rows))
-    wrong = (row.committed_at_us for row in rows if row.outcome not in FINE)
-    one.error_us = max(one.error_us, *wrong, 0)
+        one = heard[row.environment, row.connection] = Heard(row.tenant, row.provider)
+    return one
 
 
-def _hear_requests(
-    heard: dict[tuple[str, str], Heard], environment: str, connection: str, rows: list[Reception]
-) -> None:
-    one = heard.get((environment, connection))
-    if one is None:
-        one = heard[environment, connection] = Heard(rows[0].tenant, rows[0].provider)
-    # What was refused may be anybody's: it does not break a silence.
-    one.received.update(row.received_at_us for row in rows if row.status < 400)
-    refused = (row.received_at_us for row in rows if row.status >= 400)
-    one.refused_us = max(one.refused_us, *refused, 0)
-
-
-def _widen(fine: _Cells, minutes: _Cells) -> None:
+def _widen(fine: _Cells, by_both: Mapping[tuple[int, Series], Bins], minutes: _Cells) -> None:
     """Add the finest series, and the connections' in `minutes`, up to those above them."""
 
-    def into(minute: int, series: Series, cell: Cell, without: frozenset[int]) -> None:
+    def into(minute: int, series: Series) -> Cell:
         found = minutes.get((minute, series))
         if found is None:
             found = minutes[minute, series] = Cell()
-        found.add(cell, without)
+        return found
 
-    nothing: frozenset[int] = frozenset()
     for (minute, series), cell in fine.items():
-        by_type = series._replace(level=PROVIDER_TYPE, connection="")
-        into(minute, by_type, cell, nothing)
-        into(minute, series._replace(level=CONNECTION, event_type=""), cell, _BOTH_KNOW)
+        into(minute, series._replace(level=CONNECTION, event_type="")).add(cell)
+        # Other measures than the cell's own.
+        cell.bins.update(by_both[minute, series])
+        into(minute, series._replace(level=PROVIDER_TYPE, connection="")).add(cell)
     for (minute, series), cell in _at(minutes, CONNECTION):
-        into(minute, series._replace(level=PROVIDER, connection=""), cell, nothing)
+        into(minute, series._replace(level=PROVIDER, connection="")).add(cell)
     for (minute, series), cell in _at(minutes, PROVIDER):
-        into(minute, series._replace(level=ALL, provider=""), cell, nothing)
+        into(minute, series._replace(level=ALL, provider="")).add(cell)
     minutes.update(fine)
 
 
-def _at(cells: _Cells, level: int) -> Iterable[tuple[tuple[int, Series], Cell]]:
+def _at(cells: _Cells, level: int) -> list[tuple[tuple[int, Series], Cell]]:
     return [(place, cell) for place, cell in cells.items() if place[1].level == level]
 
 
@@ -265,10 +248,14 @@ def pauses(before_us: int, received: Iterable[int]) -> dict[int, tuple[Bins, int
 
     Only what is later than all before it ends a pause: the log's partitions are not in step.
     """
-    found: dict[int, list[int]] = {}
+    found: dict[int, tuple[Bins, int]] = {}
     for at_us in sorted(received):
         if at_us > before_us:
             if before_us:
-                found.setdefault(at_us // (86_400 * US), []).append((at_us - before_us) * 1000)
+                pause_ns = (at_us - before_us) * 1000
+                day = at_us // (86_400 * US)
+                bins, longest_ns = found.get(day, ({}, 0))
+                count(bins, 0, pause_ns, 1)
+                found[day] = bins, max(longest_ns, pause_ns)
             before_us = at_us
-    return {day: (bins_of(some, None), max(some)) for day, some in found.items()}
+    return found

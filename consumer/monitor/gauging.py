@@ -67,7 +67,7 @@ def record(run: Run, at: str, gauges: Sequence[Gauge]) -> None:
 def gauges(run: Run, at: str, environment: str, name: str, asked: Range) -> list[GaugeSeries]:
     """See `Questions.gauges`."""
     one = cut(asked, kept_from(run, at))
-    grain_s = one.grain_s if one.grain_s in _GRAINS else _finer(one.bucket_s)
+    grain_s = next(grain_s for grain_s in reversed(_GRAINS) if one.bucket_s % grain_s == 0)
     rows = run(
         f"SELECT g.labels, s.at_s, s.low, s.high, s.last FROM {at}gauges g"
         f" JOIN {at}samples s ON s.grain_s = ? AND s.gauge = g.no AND s.at_s >= ? AND s.at_s < ?"
@@ -91,10 +91,6 @@ def gauges(run: Run, at: str, environment: str, name: str, asked: Range) -> list
         )
         for labels, points in found.items()
     ]
-
-
-def _finer(bucket_s: int) -> int:
-    return next(grain_s for grain_s in reversed(_GRAINS) if bucket_s % grain_s == 0)
 
 
 def latest(run: Run, at: str, environment: str, name: str) -> list[Gauge]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from consumer.monitor.buckets import US, WEEK_S, Cut, cut, whole
+from msgspec.structs import replace
+
+from consumer.monitor.buckets import US, WEEK_S, Cut, Piece, cut, whole
 from consumer.monitor.contract import (
     FINE,
     MEASURES,
@@ -33,7 +35,7 @@ from consumer.monitor.folding import (
     UNAVAILABLE,
 )
 from consumer.monitor.numbers import Run
-from consumer.monitor.sketch import Bins, quantiles, unpack
+from consumer.monitor.sketch import Bins, add, quantiles, unpack
 
 _SHARES: Final = (0.5, 0.95, 0.99)
 _NOTHING: Final = Latency()
@@ -45,45 +47,45 @@ def overview(
     """See `Questions.overview`."""
     kept = kept_from(run, at)
     now = cut(asked, kept)
-    series = _series(run, at, scope)
-    found = _overview(run, at, series, now, measures)
     before = now.earlier(WEEK_S)
     # Its sums may be gone already: then there is none, rather than one of zeros.
-    if not last_week or kept.get(before.grain_s, 0) > before.since_s:
-        return found
-    return Overview(
-        range=found.range,
-        bucket_s=found.bucket_s,
-        buckets=found.buckets,
-        total=found.total,
-        last_week=_overview(run, at, series, before, measures),
-    )
+    cuts = [now, before] if last_week and before.is_kept(kept) else [now]
+    found = _overviews(run, at, _series(run, at, scope), cuts, measures)
+    return found[0] if len(cuts) == 1 else replace(found[0], last_week=found[1])
 
 
 def total(run: Run, at: str, scope: Scope, asked: Range, measures: Sequence[str]) -> Bucket:
     """See `Questions.total`."""
     one = whole(asked, kept_from(run, at))
-    return _overview(run, at, _series(run, at, scope), one, measures).total
+    return _overviews(run, at, _series(run, at, scope), [one], measures)[0].total
 
 
 def connection_totals(run: Run, at: str, environment: str, asked: Range) -> list[ConnectionTotal]:
     """See `Questions.connection_totals`."""
     one = whole(asked, kept_from(run, at))
-    rows = run(
-        f"SELECT s.connection, min(s.provider), n.name, sum(c.n) FROM {at}series s"
-        f" JOIN {at}counts c ON c.grain_s = ? AND c.series = s.no AND c.at_s >= ? AND c.at_s < ?"
-        f" JOIN {at}names n ON n.no = c.name WHERE s.environment = ? AND s.level = ?"
-        " GROUP BY s.connection, n.name",
-        (one.grain_s, one.since_s, one.until_s, environment, CONNECTION),
-    )
+    series = {
+        number: (connection, provider)
+        for number, connection, provider in run(
+            f"SELECT no, connection, provider FROM {at}series WHERE environment = ? AND level = ?",
+            (environment, CONNECTION),
+        )
+    }
+    names: dict[int, str] = dict(run(f"SELECT no, name FROM {at}names", ()))
     tenants: dict[str, str] = dict(
         run(f"SELECT connection, tenant FROM {at}connections WHERE environment = ?", (environment,))
     )
     providers: dict[str, str] = {}
     counts: dict[str, dict[str, int]] = {}
-    for connection, provider, name, count in rows:
-        providers[connection] = provider
-        counts.setdefault(connection, {})[name] = int(count)
+    for piece in one.pieces:
+        for number, name, count in run(
+            f"SELECT series, name, sum(n) FROM {at}counts WHERE grain_s = ?"
+            f" AND series IN ({_in(series)}) AND at_s >= ? AND at_s < ? GROUP BY series, name",
+            piece,
+        ):
+            connection, provider = series[number]
+            providers[connection] = provider
+            some = counts.setdefault(connection, {})
+            some[names[name]] = some.get(names[name], 0) + int(count)
     return [
         ConnectionTotal(
             connection=connection,
@@ -97,7 +99,7 @@ def connection_totals(run: Run, at: str, environment: str, asked: Range) -> list
 
 def health(run: Run, at: str, environment: str, now_us: int) -> list[ConnectionHealth]:
     """See `Questions.health`."""
-    rhythm: dict[str, tuple[dict[int, Bins], int]] = {}
+    rhythm: dict[str, tuple[Bins, int]] = {}
     for connection, longest_ns, packed in run(
         f"SELECT connection, longest_ns, packed FROM {at}pauses WHERE environment = ? AND day >= ?",
         (environment, now_us // (86_400 * US) - RHYTHM_DAYS),
@@ -114,7 +116,7 @@ def health(run: Run, at: str, environment: str, now_us: int) -> list[ConnectionH
     ):
         received_us, committed_us, error_us, refused_us = times
         bins, longest = rhythm.get(connection, ({}, 0))
-        usual, long = quantiles(bins.get(0, {}), (0.5, 0.99))
+        pauses, (usual_ns, long_ns) = quantiles(bins, (0,), (0.5, 0.99)).get(0, (0, [0, 0]))
         found.append(
             ConnectionHealth(
                 connection=connection,
@@ -125,9 +127,9 @@ def health(run: Run, at: str, environment: str, now_us: int) -> list[ConnectionH
                 last_error_us=error_us,
                 last_refused_us=refused_us,
                 silent_ns=max(0, now_us - received_us) * 1000 if received_us else 0,
-                pauses=sum(bins.get(0, {}).values()),
-                usual_pause_ns=usual,
-                long_pause_ns=long,
+                pauses=pauses,
+                usual_pause_ns=usual_ns,
+                long_pause_ns=long_ns,
                 longest_pause_ns=longest,
                 expected=expected.get(connection, 0) if received_us else 0,
             )
@@ -193,84 +195,107 @@ def _series(run: Run, at: str, scope: Scope) -> list[int]:
     return [number for (number,) in run(f"SELECT no FROM {at}series WHERE {where}", values)]
 
 
-def _overview(run: Run, at: str, series: list[int], one: Cut, measures: Sequence[str]) -> Overview:
+def _overviews(
+    run: Run, at: str, series: list[int], cuts: Sequence[Cut], measures: Sequence[str]
+) -> list[Overview]:
+    """Of several ranges with buckets of one length; what they share is added up once."""
     wanted = {number: name for number, name in enumerate(MEASURES) if name in measures}
-    if unknown := set(measures) - set(MEASURES):
-        raise ValueError(f"no such measure: {', '.join(sorted(unknown))}")
-    counts = _sums(run, at, series, one)
-    buckets = []
-    in_all: dict[int, Bins] = {}
-    sketches = _sketches(run, at, series, one) if wanted else {}
-    for at_s in range(one.since_s, one.until_s, one.bucket_s):
-        bins: dict[int, Bins] = {}
-        for packed in sketches.get(at_s, ()):
-            unpack(packed, bins, wanted)
-        buckets.append(_bucket(at_s, counts.get(at_s, {}), bins, wanted))
-        _add_all(in_all, bins)
+    if len(wanted) < len(set(measures)):
+        raise ValueError(f"measures are {', '.join(MEASURES)}")
+    grid = cuts[0].since_s, cuts[0].bucket_s
+    counts: dict[int, dict[str, int]] = {}
+    bins: dict[int, Bins] = {}
+    for piece in _united([piece for one in cuts for piece in one.pieces]):
+        _add_counts(run, at, series, piece, grid, counts)
+        if wanted:
+            _add_sketches(run, at, series, piece, grid, bins)
+    made: dict[int, Bucket] = {}
+    found = []
+    for one in cuts:
+        places = range(one.since_s, one.until_s, one.bucket_s)
+        for at_s in places:
+            if at_s not in made:
+                made[at_s] = _bucket(at_s, counts.get(at_s, {}), bins.get(at_s, {}), wanted)
+        buckets = tuple(made[at_s] for at_s in places)
+        found.append(
+            Overview(
+                range=one.range,
+                bucket_s=one.bucket_s,
+                buckets=buckets,
+                total=buckets[0] if len(buckets) == 1 else _all(places, counts, bins, wanted),
+            )
+        )
+    return found
+
+
+def _all(
+    places: Sequence[int],
+    counts: Mapping[int, Mapping[str, int]],
+    bins: Mapping[int, Bins],
+    wanted: Mapping[int, str],
+) -> Bucket:
     all_counts: dict[str, int] = {}
-    for some in counts.values():
-        for name, count in some.items():
+    all_bins: Bins = {}
+    for at_s in places:
+        for name, count in counts.get(at_s, {}).items():
             all_counts[name] = all_counts.get(name, 0) + count
-    return Overview(
-        range=one.range,
-        bucket_s=one.bucket_s,
-        buckets=tuple(buckets),
-        total=_bucket(one.since_s, all_counts, in_all, wanted),
-    )
+        add(all_bins, bins.get(at_s, {}))
+    return _bucket(places[0], all_counts, all_bins, wanted)
 
 
-def _in(series: list[int]) -> str:
+def _united(pieces: Sequence[Piece]) -> list[Piece]:
+    """The same pieces, but that those of one grain which overlap are one."""
+    united: list[Piece] = []
+    for piece in sorted(pieces):
+        last = united[-1] if united else None
+        if last is not None and last.grain_s == piece.grain_s and piece.since_s <= last.until_s:
+            united[-1] = last._replace(until_s=max(last.until_s, piece.until_s))
+        else:
+            united.append(piece)
+    return united
+
+
+def _in(series: Iterable[int]) -> str:
     # Our own numbers; as values, a database would have to be asked how many it takes.
     return ", ".join(map(str, series)) or "NULL"
 
 
-def _sums(run: Run, at: str, series: list[int], one: Cut) -> dict[int, dict[str, int]]:
-    rows = run(
-        f"SELECT c.bucket, n.name, c.n FROM (SELECT (at_s - ?) / ? AS bucket, name, sum(n) AS n"
-        f" FROM {at}counts WHERE grain_s = ? AND series IN ({_in(series)}) AND at_s >= ?"
-        f" AND at_s < ? GROUP BY 1, 2) AS c JOIN {at}names n ON n.no = c.name",
-        (one.since_s, one.bucket_s, one.grain_s, one.since_s, one.until_s),
+def _add_counts(
+    run: Run, at: str, series: list[int], piece: Piece, grid: tuple[int, int],
+    into: dict[int, dict[str, int]],
+) -> None:  # fmt: skip
+    for at_s, name, count in run(
+        f"SELECT c.at_s, n.name, c.n FROM (SELECT at_s, name, sum(n) AS n FROM {at}counts"
+        f" WHERE grain_s = ? AND series IN ({_in(series)}) AND at_s >= ? AND at_s < ?"
+        f" GROUP BY at_s, name) AS c JOIN {at}names n ON n.no = c.name",
+        piece,
+    ):
+        some = into.setdefault(at_s - (at_s - grid[0]) % grid[1], {})
+        some[name] = some.get(name, 0) + int(count)
+
+
+def _add_sketches(
+    run: Run, at: str, series: list[int], piece: Piece, grid: tuple[int, int],
+    into: dict[int, Bins],
+) -> None:  # fmt: skip
+    for at_s, packed in run(
+        f"SELECT at_s, packed FROM {at}sketches WHERE grain_s = ?"
+        f" AND series IN ({_in(series)}) AND at_s >= ? AND at_s < ?",
+        piece,
+    ):
+        unpack(packed, into.setdefault(at_s - (at_s - grid[0]) % grid[1], {}))
+
+
+def _bucket(at_s: int, counts: Mapping[str, int], bins: Bins, wanted: Mapping[int, str]) -> Bucket:
+    found = quantiles(bins, wanted, _SHARES) if bins else {}
+    return Bucket(
+        at_us=at_s * US,
+        counts=_counts(counts),
+        latencies={
+            name: Latency(found[number][0], *found[number][1]) if number in found else _NOTHING
+            for number, name in wanted.items()
+        },
     )
-    counts: dict[int, dict[str, int]] = {}
-    for bucket, name, count in rows:
-        counts.setdefault(one.since_s + bucket * one.bucket_s, {})[name] = int(count)
-    return counts
-
-
-def _sketches(run: Run, at: str, series: list[int], one: Cut) -> dict[int, list[bytes]]:
-    rows = run(
-        f"SELECT at_s, packed FROM {at}sketches WHERE grain_s = ? AND series IN ({_in(series)})"
-        " AND at_s >= ? AND at_s < ?",
-        (one.grain_s, one.since_s, one.until_s),
-    )
-    found: dict[int, list[bytes]] = {}
-    for at_s, packed in rows:
-        place = at_s - (at_s - one.since_s) % one.bucket_s
-        found.setdefault(place, []).append(packed)
-    return found
-
-
-def _add_all(into: dict[int, Bins], more: Mapping[int, Bins]) -> None:
-    for measure, bins in more.items():
-        known = into.get(measure)
-        if known is None:
-            into[measure] = dict(bins)
-            continue
-        get = known.get
-        for number, count in bins.items():
-            known[number] = get(number, 0) + count
-
-
-def _bucket(
-    at_s: int, counts: Mapping[str, int], bins: Mapping[int, Bins], wanted: Mapping[int, str]
-) -> Bucket:
-    latencies = {}
-    for number, name in wanted.items():
-        some = bins.get(number)
-        latencies[name] = (
-            Latency(sum(some.values()), *quantiles(some, _SHARES)) if some else _NOTHING
-        )
-    return Bucket(at_us=at_s * US, counts=_counts(counts), latencies=latencies)
 
 
 def _counts(named: Mapping[str, int]) -> Counts:

@@ -85,13 +85,14 @@ def _server(settings: ConsumerSettings, resolver: Resolver, which: int) -> Any:
             f"consumer.store: a {scheme} store needs a package that is not installed "
             f"({error.name}): pip install 'hookline[{known[0]}]'"
         ) from None
-    return make(_with_password(settings, resolver), settings.group)
+    return make(with_password(settings.store, settings.store_password, resolver), settings.group)
 
 
-def _with_password(settings: ConsumerSettings, resolver: Resolver) -> str:
-    if settings.store_password is None:
-        return settings.store
-    parts = urlsplit(settings.store)
+def with_password(store: str, reference: str | None, resolver: Resolver) -> str:
+    """A store's URL with its password in it, where it has one: for the client alone."""
+    if reference is None:
+        return store
+    parts = urlsplit(store)
     user, _, host = parts.netloc.rpartition("@")
-    password = quote(resolver.resolve(settings.store_password).reveal(), safe="")
+    password = quote(resolver.resolve(reference).reveal(), safe="")
     return urlunsplit(parts._replace(netloc=f"{user}:{password}@{host}"))

@@ -17,6 +17,7 @@ from hookline.settings.console import AuditSettings, ConsoleSettings
 from hookline.settings.credentials import CredentialSettings
 from hookline.settings.handlers import ForwardSettings, UpsertSettings
 from hookline.settings.limits import LimitSettings
+from hookline.settings.monitor import MonitorSettings
 from hookline.settings.probe import ProbeSettings
 from hookline.settings.telemetry import TelemetrySettings
 from producer.providers.registry import PROVIDERS
@@ -382,6 +383,7 @@ class Settings(_Model):
     consumer: ConsumerSettings = ConsumerSettings()
     console: ConsoleSettings = ConsoleSettings()
     audit: AuditSettings = AuditSettings()
+    monitor: MonitorSettings = MonitorSettings()
     probe: ProbeSettings = ProbeSettings()
     telemetry: TelemetrySettings = TelemetrySettings()
 
