@@ -11,11 +11,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 import click
+from msgspec.structs import replace
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from credentials.secret import Secret
 from hookline.commands.config import config_option
+from hookline.commands.known_connections import Known, known_connections
 from hookline.commands.secret_changes import retire, revoke, rotate
 from hookline.processes.process import resolver_for
 from hookline.settings.handlers import references
@@ -23,7 +26,7 @@ from hookline.settings.loading import Settings, load
 from hookline.settings.model import SECRET_PROPERTIES
 from hookline.telemetry.redaction import Redactor
 from producer.providers.registry import build
-from schemas.connection import ConnectionState, SecretReference
+from schemas.connection import Connection, ConnectionState, SecretReference
 from schemas.errors import ConfigurationError, SecretError, SecretFormatError, SecretReferenceError
 
 
@@ -39,12 +42,12 @@ class Finding(NamedTuple):
     @property
     def good(self) -> bool:
         """Whether nothing has to be done now."""
-        return self.state in ("ok", "expired", "not yet valid")
+        return self.state in ("ok", "expired", "not yet valid", "revoked")
 
 
 @click.group("secrets")
 def command() -> None:
-    """Check every secret that the settings name; rotate, retire, revoke those of a connection."""
+    """Check every secret that is named; rotate, retire, revoke those of a connection."""
 
 
 for _change in (rotate, retire, revoke):
@@ -57,24 +60,28 @@ for _change in (rotate, retire, revoke):
 def check(config: Path | None, connection: str | None) -> None:
     """Fetch every secret, or those of CONNECTION, and say its state; no value is shown.
 
+    The connections are those of the topic, and what the settings file will add to them; those of
+    the file alone while Kafka is away, which is said.
+
     Exit code 0 if all can be had, each is of its provider's form, and each active connection has
     one that counts now; 2 otherwise.
     """
     settings = load(config, os.environ)
-    known = [item.id for item in settings.connections]
-    if connection is not None and connection not in known:
-        raise ConfigurationError(
-            f"there is no connection {connection!r}; there are {', '.join(known) or 'none'}"
-        )
     resolver = resolver_for(os.environ, Redactor(), settings.credentials)
-    found = list(findings(settings, resolver.resolve, time.time(), connection))
+    known = known_connections(settings, resolver)
+    console = Console()
+    for note in filter(None, (known.away, *known.notes)):
+        console.print(note, style="yellow", markup=False, soft_wrap=True)
+    if connection is not None:
+        known.named(connection)
+    found = list(findings(settings, resolver.resolve, time.time(), connection, known))
     table = Table(box=None, header_style="dim")
     for column in ("of", "secret", "reference", "state"):
         table.add_column(column, overflow="fold")
     for finding in found:
         colour = "green" if finding.state == "ok" else "yellow" if finding.good else "red"
-        table.add_row(finding.place, finding.name, finding.ref, f"[{colour}]{finding.state}[/]")
-    console = Console()
+        words = (finding.place, finding.name, finding.ref)
+        table.add_row(*map(escape, words), f"[{colour}]{finding.state}[/]")
     if found:
         console.print(table)
     else:
@@ -88,21 +95,30 @@ def check(config: Path | None, connection: str | None) -> None:
 
 
 def findings(
-    settings: Settings, resolve: Callable[[str], Secret], now_s: float, only: str | None = None
+    settings: Settings,
+    resolve: Callable[[str], Secret],
+    now_s: float,
+    only: str | None = None,
+    known: Known | None = None,
 ) -> Iterator[Finding]:
-    """The state of every secret that the settings name, or of those of one connection."""
-    for item in settings.connections:
-        if only is not None and item.id != only:
+    """The state of every secret that the settings and the connections name, or of one connection's.
+
+    The connections are those of the settings unless others are `known`.
+    """
+    if known is None:
+        known = Known(tuple(c.to_connection(settings.environment) for c in settings.connections))
+    there: set[tuple[str, str, str]] = set()
+    for connection in (*known.counting, *known.coming):
+        if only is not None and connection.id != only:
             continue
-        connection = item.to_connection(settings.environment)
-        place = f"connection {connection.id}"
-        prepare = build(connection.provider, connection.options).load_key
-        for secret in connection.secrets:
-            yield _signing_secret(place, secret, resolve, prepare, now_s)
-        counting = [secret for secret in connection.secrets if secret.active(now_s)]
+        revoked = known.revoked.get(connection.id, frozenset())
+        new = tuple(s for s in connection.secrets if (connection.id, s.name, s.ref) not in there)
+        there |= {(connection.id, s.name, s.ref) for s in new}
+        yield from _of_connection(replace(connection, secrets=new), revoked, resolve, now_s)
+        counting = [s for s in connection.secrets if s.active(now_s) and s.name not in revoked]
         if connection.state is ConnectionState.ACTIVE and not counting:
             yield Finding(
-                place,
+                f"connection {connection.id}",
                 "(all)",
                 "",
                 "none counts now",
@@ -111,6 +127,34 @@ def findings(
     if only is None:
         for place, ref in _others(settings):
             yield _tried(Finding(place, "", ref, "ok"), partial(resolve, ref))
+
+
+def _of_connection(
+    connection: Connection,
+    revoked: frozenset[str],
+    resolve: Callable[[str], Secret],
+    now_s: float,
+) -> Iterator[Finding]:
+    place = f"connection {connection.id}"
+    try:
+        prepare = build(connection.provider, connection.options).load_key
+    except ConfigurationError as error:
+        yield Finding(place, "(all)", "", "not served", str(error))
+        return
+    for secret in connection.secrets:
+        if secret.name in revoked:
+            yield Finding(place, secret.name, secret.ref, "revoked")
+        elif secret.environment not in ("", connection.environment):
+            yield Finding(
+                place,
+                secret.name,
+                secret.ref,
+                "refused",
+                f"secret {secret.name} is of environment {secret.environment}, this is "
+                f"{connection.environment}: give the connection one of {connection.environment}",
+            )
+        else:
+            yield _signing_secret(place, secret, resolve, prepare, now_s)
 
 
 def _signing_secret(
@@ -132,6 +176,8 @@ def _signing_secret(
             mend=f"secret {secret.name} counted until {_moment(secret.not_after_s)}; take it out, "
             "or move its not_after if its sender still uses it",
         )
+        # It may be deleted at its backend by now, as it should be.
+        return finding
     return _tried(finding, lambda: prepare(resolve(secret.ref).reveal()))
 
 

@@ -17,10 +17,12 @@ from uuid import uuid4
 import click
 import httpx
 import msgspec
+from msgspec.structs import replace
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
 from hookline.commands.config import config_option
+from hookline.commands.known_connections import Known, known_connections, names
 from hookline.commands.sample_parts import Sample
 from hookline.commands.samples import sample
 from hookline.processes.process import resolver_for
@@ -29,6 +31,7 @@ from hookline.settings.model import SecretSettings
 from hookline.telemetry.redaction import Redactor
 from producer.providers.provider import Provider
 from producer.providers.registry import build
+from schemas.connection import Connection, SecretReference
 from schemas.errors import ConfigurationError, HooklineError
 
 _BAR_FROM = 20
@@ -68,12 +71,17 @@ def command(
 ) -> None:
     """Sign a body (or a realistic sample) as the provider would and post it.
 
+    The connection is one of the topic's, or, while Kafka is away, of the settings file's.
+
     Exit code 0 if every webhook was answered 200.
     """
     settings = load(config, os.environ)
-    chosen = choose(settings, connection)
-    provider = build(chosen.provider, chosen.options)
     resolver = resolver_for(os.environ, Redactor(), settings.credentials)
+    known = known_connections(settings, resolver)
+    if known.away:
+        click.echo(known.away, err=True)
+    chosen = _counting(known, connection, time.time())
+    provider = build(chosen.provider, chosen.options)
     key = provider.load_key(resolver.resolve(signing_secret(chosen, provider).ref).reveal())
     content = None if body is None else body.read()
     make = _maker(chosen.provider, content, event_type, event_id)
@@ -84,12 +92,33 @@ def command(
     sys.exit(0 if answers == Counter({200: count}) else 1)
 
 
-def signing_secret(connection: ConnectionSettings, provider: Provider) -> SecretSettings:
+def signing_secret(
+    connection: ConnectionSettings | Connection, provider: Provider
+) -> SecretSettings | SecretReference:
     """The newest secret: what a system that has just been rotated signs with."""
     signing = [s for s in connection.secrets if s.name != provider.handshake_secret]
     if not signing:
-        raise ConfigurationError(f"connection {connection.id} has no secret that signs: add one")
+        raise ConfigurationError(
+            f"connection {connection.id} has no secret that signs and counts now: "
+            f"`hookline secrets rotate {connection.id} NEW-NAME REF` adds one"
+        )
     return signing[-1]
+
+
+def _counting(known: Known, name: str | None, now_s: float) -> Connection:
+    """The connection of this name, or the only one, with those of its secrets that count now."""
+    there = known.all()
+    if not there:
+        raise ConfigurationError(
+            "there is no connection: add one under `connections:` of the settings, or with "
+            "`hookline connections apply`"
+        )
+    if name is None and len(there) > 1:
+        raise ConfigurationError(f"--connection: write one of {names([c.id for c in there])}")
+    found = there[0] if name is None else known.named(name)
+    revoked = known.revoked.get(found.id, frozenset())
+    counting = tuple(s for s in found.secrets if s.active(now_s) and s.name not in revoked)
+    return replace(found, secrets=counting)
 
 
 def choose(settings: Settings, name: str | None) -> ConnectionSettings:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,7 +12,9 @@ from hookline.command import main
 from tests.credentials.vault_standin import VaultStandIn
 
 SETTINGS = """\
-kafka: {properties: {sasl.password: "env:KAFKA_PASSWORD", sasl.username: plain-user}}
+kafka:
+  bootstrap_servers: "127.0.0.1:1"
+  properties: {sasl.password: "env:KAFKA_PASSWORD", sasl.username: plain-user}
 connections:
   - id: acme-github
     tenant: acme
@@ -53,6 +57,9 @@ class Run:
         self.capsys = capsys
         self.monkeypatch = monkeypatch
         self.path = folder / "hookline.yaml"
+        listening = socket.create_server(("127.0.0.1", 0))
+        self.port = listening.getsockname()[1]
+        self.listening = listening
         self.write(SETTINGS)
         vault.tokens = {"canary-token"}
         vault.write("acme", {"key": "canary-vault"})
@@ -82,8 +89,10 @@ def run(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
-) -> Run:
-    return Run(vault_standin, tmp_path, monkeypatch, capsys)
+) -> Iterator[Run]:
+    made = Run(vault_standin, tmp_path, monkeypatch, capsys)
+    with made.listening:
+        yield made
 
 
 def states(said: str) -> list[str]:
@@ -109,7 +118,8 @@ def test_one_connection_alone_can_be_checked(run: Run) -> None:
     assert (code, states(said)) == (0, ["ok"])
     code, said = run("acme-sfix")
     assert code == 2
-    assert "no connection 'acme-sfix'; there are acme-github, acme-svix" in said
+    assert "no connection 'acme-sfix'; did you mean acme-svix?" in said
+    assert "there are acme-github, acme-svix" in said
 
 
 def test_what_cannot_be_had_fails_with_its_mend(run: Run) -> None:
@@ -141,4 +151,27 @@ def test_a_connection_without_a_secret_that_counts_fails(run: Run) -> None:
 
 def test_settings_without_a_secret_are_fine(run: Run) -> None:
     run.write("environment: test\n")
-    assert run() == (0, "The settings name no secret.\n")
+    code, said = run()
+    assert code == 0
+    assert said.endswith("\nThe settings name no secret.\n")
+
+
+def test_without_kafka_the_file_s_connections_are_checked_and_that_is_said(run: Run) -> None:
+    code, said = run("acme-svix")
+    assert code == 0
+    (note,) = [line for line in said.splitlines() if "topic of connections" in line]
+    assert note.startswith("the topic of connections cannot be read (nobody listens at 127.0.0.1:1")
+    assert "the connections of the settings file alone" in note
+    # The way to Kafka has a secret itself, which is what is to be found out.
+    run.write(SETTINGS.replace("127.0.0.1:1", f"127.0.0.1:{run.port}"))
+    run.monkeypatch.delenv("KAFKA_PASSWORD")
+    code, said = run()
+    assert code == 2
+    assert "cannot be read (env:KAFKA_PASSWORD cannot be read" in said
+    assert "error: kafka.properties.sasl.password: env:KAFKA_PASSWORD cannot be read" in said
+
+
+def test_what_has_ended_need_not_be_there_any_more(run: Run) -> None:
+    run.monkeypatch.delenv("OLD")
+    code, said = run("acme-github")
+    assert (code, states(said)) == (0, ["expired", "ok", "not yet valid"])
