@@ -112,8 +112,8 @@ class Dispatcher:
         """Whether the poll thread must wait; an estimate from another thread is good enough."""
         return self._lanes.full
 
-    def gauges(self, lag: Mapping[str, int], oldest_s: float) -> Gauges:
-        """What there is now; `lag` per partition and the age of the oldest are the caller's."""
+    def gauges(self, lag: Mapping[str, int], oldest_s: float, oldest_live_s: float = 0.0) -> Gauges:
+        """What there is now; `lag` per partition and the ages of the oldest are the caller's."""
         lanes, parked = self._lanes, self._parked
         return Gauges(
             lanes=len(lanes),
@@ -122,13 +122,14 @@ class Dispatcher:
             parked_keys=parked.keys,
             parked_events=parked.events,
             oldest_unfinished_s=oldest_s if lanes.events else 0.0,
+            lag_s=oldest_live_s if lanes.events else 0.0,
             lag=lag,
         )
 
     @property
-    def oldest_ms(self) -> int | None:
-        """When (Unix ms) the oldest event that is not done was put into Kafka, or parked."""
-        return self._next.oldest_ms
+    def oldest_ms(self) -> tuple[int | None, int | None]:
+        """When (Unix ms) the oldest event that is not done came, or was parked; and of the live."""
+        return self._next.oldest_ms, self._next.oldest_live_ms
 
     @property
     def store_failing(self) -> bool:

@@ -232,10 +232,11 @@ class ConsumerEngine:
 
     def _gauges(self) -> Gauges:
         lag = {str(p): events for p, events in self.poll_thread.lag.items()}
-        oldest_ms = self.dispatcher.oldest_ms
-        return self.dispatcher.gauges(
-            lag, 0.0 if oldest_ms is None else max(0.0, time.time() - oldest_ms / 1000)
-        )
+        now_s = time.time()
+        ages_s = [
+            0.0 if ms is None else max(0.0, now_s - ms / 1000) for ms in self.dispatcher.oldest_ms
+        ]
+        return self.dispatcher.gauges(lag, *ages_s)
 
     def _commit_batches(self) -> None:
         while (batch := self._batches.get()) is not None:

@@ -26,6 +26,8 @@ class Gauges(msgspec.Struct, frozen=True, kw_only=True):
     parked_events: int
     #: How long the oldest event that is not done has been in Kafka, or parked; 0: there is none.
     oldest_unfinished_s: float
+    #: The same of what is not parked.
+    lag_s: float
     #: Events of each assigned partition that are not done.
     lag: Mapping[str, int]
 
@@ -37,7 +39,22 @@ _READ: Final[Mapping[str, Callable[[Gauges], float]]] = {
     names.PARKED_KEYS: lambda gauges: gauges.parked_keys,
     names.PARKED_EVENTS: lambda gauges: gauges.parked_events,
     names.OLDEST_UNFINISHED_SECONDS: lambda gauges: gauges.oldest_unfinished_s,
+    names.LAG_SECONDS: lambda gauges: gauges.lag_s,
 }
+
+
+#: What an event can be when it is counted as committed; the others are failures of a call.
+_FINAL: Final = frozenset(
+    {
+        Outcome.APPLIED,
+        Outcome.DUPLICATE,
+        Outcome.STALE,
+        Outcome.REFETCHED,
+        Outcome.UNHANDLED,
+        Outcome.PARKED,
+        Outcome.DEAD_LETTERED,
+    }
+)
 
 
 class EngineMetrics:
@@ -51,6 +68,10 @@ class EngineMetrics:
         self._commit_s = meter.create_histogram(names.COMMIT_SECONDS)
         self._per_commit = meter.create_histogram(names.EVENTS_PER_COMMIT)
         self._end_to_end_s = meter.create_histogram(names.EVENT_END_TO_END_SECONDS)
+        # From 0 on: of a counter that is there only since its first event, that one is no growth.
+        for outcome in Outcome:
+            counter = self._events if outcome in _FINAL else self._retries
+            counter.add(0, {"outcome": outcome.value})
         for name, read in _READ.items():
             meter.create_observable_gauge(name, callbacks=[_observe(gauges, read)])
 

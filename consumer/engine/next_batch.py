@@ -73,6 +73,8 @@ class NextBatch:
         self._lingering: Counter[tuple[Partition, bytes]] = Counter()
         #: When (Unix ms) the oldest event that is not done was put into Kafka, or parked.
         self.oldest_ms: int | None = None
+        #: The same without what is parked.
+        self.oldest_live_ms: int | None = None
 
     def when(self) -> list[float]:
         """The times at which there may be something to do, though nothing happens until then."""
@@ -150,7 +152,11 @@ class NextBatch:
             self._scan_at_s = self._clock() + self._scan_every_s
             partitions.update(self._ownership)
             # Here, as it looks at every lane: every second or two is often enough.
-            self.oldest_ms = min((r.timestamp_ms for r in self._lanes.heads()), default=None)
+            heads = list(self._lanes.heads())
+            self.oldest_ms = min((r.timestamp_ms for r in heads), default=None)
+            self.oldest_live_ms = min(
+                (r.timestamp_ms for r in heads if not r.parked_at_ms), default=None
+            )
         if not partitions:
             return None
         self._busy = True

@@ -14,6 +14,7 @@ import click
 
 from consumer.core.backoff import Backoff
 from consumer.core.disposition import Policy
+from consumer.dead_letters.kept import KeptLetters
 from consumer.dead_letters.outbox import DeadLetterOutbox
 from consumer.engine.commands import Limits, ParkingLimits
 from consumer.engine.engine import ConsumerEngine, instance, kafka_protocols
@@ -27,7 +28,7 @@ from hookline.processes.handler_loading import load_handlers
 from hookline.processes.health_server import HealthServer
 from hookline.processes.process import set_up, tune
 from hookline.processes.retention_check import warn_of_short_retention
-from hookline.processes.stores import open_store
+from hookline.processes.stores import open_operations, open_store
 from hookline.settings.handlers import references, register
 from hookline.settings.loading import Settings, load
 from hookline.settings.model import ConsumerSettings
@@ -66,6 +67,9 @@ def run(settings: Settings) -> int:
     }
     outbox = DeadLetterOutbox(store, settings.topics.dead_letters, producing)
     chores = [Chore("dead letters", 1.0, outbox.run)]
+    kept = kept_letters_of(consumer, process.resolver)
+    if kept is not None:
+        chores.append(Chore("dead letters kept", kept.EVERY_S, kept.run))
     executions, sender = execution_log_of(settings, producing)
     if sender is not None:
         chores.append(Chore("executions", 1.0, sender.look))
@@ -125,6 +129,8 @@ def run(settings: Settings) -> int:
             pass
         clean = engine.stop()
         outbox.close()
+        if kept is not None:
+            kept.close()
         if sender is not None:
             sender.close()
         telemetry.shutdown(5.0)
@@ -144,6 +150,13 @@ def execution_log_of(
     sender = ExecutionSender(settings.topics.executions, properties)
     origin = Origin(settings.environment, settings.consumer.group, instance())
     return ExecutionLog(origin, sampling, sender), sender
+
+
+def kept_letters_of(consumer: ConsumerSettings, resolver: Resolver) -> KeptLetters | None:
+    """Counts the dead letters; None of Redis, which would have to read each of them."""
+    if consumer.store.startswith("redis"):
+        return None
+    return KeptLetters(open_operations(consumer, resolver))
 
 
 def handlers_of(settings: ConsumerSettings, resolver: Resolver) -> Handlers:

@@ -11,7 +11,7 @@ from credentials.resolver import Resolver
 from hookline.settings.loading import Settings
 from producer.connections.clients import TopicAccess
 from producer.connections.registry import ConnectionRegistry, RegistryPlan
-from producer.connections.registry_metrics import measure
+from producer.connections.registry_metrics import measure, measure_secrets
 from producer.connections.snapshot import Snapshot
 from producer.gateway.connections import ConnectionTable
 
@@ -45,6 +45,7 @@ class GatewayRegistry:
             interval_s=settings.credentials.refresh_interval_ms / 1000,
         )
         measure(self._registry)
+        measure_secrets(self._registry.serving)
         backend_metrics.measure(resolver.silent_s)
         self.live = self._registry.live
         self.ready = self._registry.ready

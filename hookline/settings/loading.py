@@ -27,6 +27,7 @@ _SECRET_PLACES: Final = frozenset(
         "ref",
         "store",
         "store_password",
+        "password",
         "url",
         "proxy",
         "bearer",

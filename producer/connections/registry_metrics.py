@@ -42,3 +42,23 @@ def measure(registry: RegistryGauges) -> None:
         names.CONNECTIONS_AGE_SECONDS,
         callbacks=[lambda _: [Observation(registry.age_s())]],
     )
+
+
+class SecretEnds(Protocol):
+    """What of the secrets is measured."""
+
+    def secrets_end_s(self) -> dict[str, float]:
+        """When the last secret of each connection ends, where it does."""
+
+
+def measure_secrets(serving: SecretEnds) -> None:
+    """Register the gauge of the secrets' ends, once in a process."""
+    metrics.get_meter("hookline.connections").create_observable_gauge(
+        names.SECRETS_END_SECONDS,
+        callbacks=[
+            lambda _: [
+                Observation(end_s, {"connection": connection})
+                for connection, end_s in serving.secrets_end_s().items()
+            ]
+        ],
+    )

@@ -127,6 +127,23 @@ class Serving:
         with self._lock:
             return [name for name, wanted in self._wanted.items() if not wanted.ring.names()]
 
+    def secrets_end_s(self) -> dict[str, float]:
+        """When (Unix s) the last secret of each connection ends; without those that have one that
+        does not end."""
+        with self._lock:
+            connections = [wanted.connection for wanted in self._wanted.values()]
+        found: dict[str, float] = {}
+        for connection in connections:
+            ends = [
+                secret.not_after_s
+                for secret in connection.secrets
+                if secret.environment in ("", self._environment)
+            ]
+            known = [end_s for end_s in ends if end_s is not None]
+            if ends and len(known) == len(ends):
+                found[connection.id] = max(known)
+        return found
+
     def rings(self) -> list[WatchedRing]:
         """Every ring as it is now, for a refresher."""
         with self._lock:

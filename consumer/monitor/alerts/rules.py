@@ -1,6 +1,6 @@
 """The rules: a packaged file and the user's own, read and checked as one set.
 
-A rule of the user's with a packaged one's name takes its place; `off: [name]` takes one away.
+A rule of the user's with a packaged one's name takes its place; `without: [name]` takes one away.
 """
 
 from __future__ import annotations
@@ -161,7 +161,7 @@ class RuleFile(_Model):
     rules: tuple[Rule, ...] = Field((), max_length=MAX_RULES)
     objectives: tuple[Objective, ...] = Field((), max_length=50)
     #: Names of packaged rules that are not wanted.
-    off: tuple[str, ...] = Field((), max_length=MAX_RULES)
+    without: tuple[str, ...] = Field((), max_length=MAX_RULES)
 
 
 def load_rules(own: Path | None = None) -> tuple[Rule, ...]:
@@ -181,12 +181,12 @@ def load_rules(own: Path | None = None) -> tuple[Rule, ...]:
                 f"monitor.alerts.rules: {own} cannot be read ({error.strerror or error})"
             ) from error
         written = read_rules(text, str(own))
-        if unknown := set(written.off) - rules.keys():
+        if unknown := set(written.without) - rules.keys():
             raise ConfigurationError(
-                f"{own}: off: there is no packaged rule {', '.join(sorted(unknown))}; "
+                f"{own}: without: there is no packaged rule {', '.join(sorted(unknown))}; "
                 "`hookline alerts rules --names` lists them"
             )
-        for name in written.off:
+        for name in written.without:
             del rules[name]
         rules.update({rule.name: rule for rule in _all_of(written)})
     return tuple(rules.values())
@@ -237,29 +237,31 @@ def _within(ratio: Ratio, over_s: int) -> Ratio:
     return ratio.model_copy(update={"part": other(ratio.part), "whole": other(ratio.whole)})
 
 
+#: Where pydantic names the form that a mapping has, behind its place; nobody has written that.
+_FORMED: Final = frozenset({"when", "value", "part", "whole", "of"})
+_UNWRITTEN: Final = frozenset({"float", "Times", "str", "Among", "Except", "Begins"})
+
+
 def _path(value: Any, location: Sequence[int | str]) -> str:
     """Where a mistake is, with the rule's name in place of its number."""
     words: list[str] = []
+    form_follows = False
     for part in location:
-        if isinstance(value, Mapping) and part in value:
-            value = value[part]
+        if form_follows or part in _UNWRITTEN:
+            form_follows = False
+            continue
+        inside = words[-1] if words else ""
+        if isinstance(value, Mapping):
+            value = value.get(part)
+            form_follows = part in _FORMED and isinstance(value, Mapping)
         elif isinstance(value, list) and isinstance(part, int) and part < len(value):
             value = value[part]
+            form_follows = inside in ("all", "any")
             if isinstance(value, Mapping) and isinstance(value.get("name"), str):
                 words[-1:] = [value["name"]]
                 continue
-        elif isinstance(value, Mapping) and isinstance(part, str) and part not in _TAGS:
-            words.append(part)
-            continue
-        else:
-            # The name that pydantic gives a form, which nobody has written.
-            continue
         words.append(str(part))
     return ".".join(words) or "the file"
-
-
-_TAGS: Final = frozenset({"increase", "gauge", "quantile", "age", "left", "part", "value", "all",
-                          "any", "float", "Times", "str", "Among", "Except", "Begins"})  # fmt: skip
 
 
 def _message(error: Any) -> str:

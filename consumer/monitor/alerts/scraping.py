@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
@@ -17,6 +17,8 @@ from consumer.monitor.alerts.series import Sample, SeriesStore, labels_of
 log = logging.getLogger("hookline.alerts")
 
 MAX_PAGE_BYTES: Final = 32 * 1024 * 1024
+#: What the series store calls the page of the process itself.
+OWN_PAGE: Final = "own"
 _AT_ONCE: Final = 8
 
 
@@ -36,13 +38,22 @@ class ScrapeTarget(msgspec.Struct, frozen=True, kw_only=True):
 class Scraper:
     """Scrapes every target; counts what came of it. From one thread at a time."""
 
-    def __init__(self, targets: Sequence[ScrapeTarget], timeout_s: float = 5.0) -> None:
+    def __init__(
+        self,
+        targets: Sequence[ScrapeTarget],
+        timeout_s: float = 5.0,
+        own: tuple[str, str, Callable[[], bytes]] | None = None,
+    ) -> None:
+        """`own`: job, instance and page of the process that this runs in."""
         self._targets = tuple(targets)
+        self._own = own
         #: By job, and `ok` or `failed`.
         self.results: dict[tuple[str, str], int] = {}
         self._failing: set[str] = set()
         # No proxies of the environment: these are our own processes.
-        self._client = httpx.Client(timeout=timeout_s, trust_env=False)
+        self._client = httpx.Client(
+            timeout=timeout_s, trust_env=False, headers={"accept": "text/plain; version=0.0.4"}
+        )
         self._pool = ThreadPoolExecutor(_AT_ONCE, "hookline-scrape")
 
     def scrape(self, store: SeriesStore, at_ms: int) -> None:
@@ -54,6 +65,12 @@ class Scraper:
             result = "failed" if samples is None else "ok"
             key = (target.job, result)
             self.results[key] = self.results.get(key, 0) + 1
+        if self._own is not None:
+            job, instance, page = self._own
+            labels = {"job": job, "instance": instance}
+            text = page().decode("utf-8", "replace")
+            up = Sample(UP, labels_of(labels), 1.0)
+            store.add(OWN_PAGE, [*parsed(text, labels, store.metrics), up], at_ms)
 
     def close(self) -> None:
         """Close the connections."""
