@@ -10,6 +10,7 @@ import signal
 import socket
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 import click
 
@@ -56,12 +57,23 @@ def command(
         gateway = settings.gateway.model_copy(update={"workers": workers})
         settings = settings.model_copy(update={"gateway": gateway})
     if number is not None and descriptor is not None:
-        sys.exit(_work(settings, Worker(number, descriptor)))
+        _end(_work(settings, Worker(number, descriptor)))
     if settings.gateway.workers > 1:
         sys.exit(_supervise(settings, config))
     process = set_up("hookline-gateway", settings, os.environ)
     warn_of_leftovers(settings)
-    sys.exit(_run(settings, process))
+    _end(_run(settings, process))
+
+
+def _end(code: int) -> NoReturn:
+    """End the process now: all is said and safe.
+
+    A thread that waits for a secret backend or for Kafka would keep the interpreter from ending
+    for as long as that takes, and the orchestrator would kill it.
+    """
+    logging.shutdown()
+    sys.stdout.flush()
+    os._exit(code)
 
 
 def _supervise(settings: Settings, config: Path | None) -> int:
