@@ -124,17 +124,27 @@ def gateway_spans(row: Execution) -> list[SpanData]:
 
 
 def consumer_spans(row: Execution) -> Iterator[SpanData]:
-    """A CONSUMER `process` span for each call of the handler that is known, and the commit."""
+    """A CONSUMER `process` span for each call of the handler that is known, and the commit.
+
+    Each has a link to the one before. None to its parent: Jaeger shows that in the parent's place.
+    """
+    before: tuple[bytes, ...] = ()
     for attempt in row.attempts:
-        yield _process(
+        call = _process(
             row,
             attempt.number,
             (attempt.began_at_us * 1000, attempt.began_at_us * 1000 + attempt.duration_ns),
             {"error.type": attempt.error_type or attempt.outcome},
+            before,
         )
+        before = (call.span_id,)
+        yield call
     if row.handler_ns and not _last_call_failed(row) and row.outcome not in _NO_LAST_CALL:
         began_ns = row.polled_at_us * 1000 + row.lane_ns
-        yield _process(row, row.failures + 1, (began_ns, began_ns + row.handler_ns), {})
+        times_ns = began_ns, began_ns + row.handler_ns
+        call = _process(row, row.failures + 1, times_ns, {}, before)
+        before = (call.span_id,)
+        yield call
     committed_ns = row.committed_at_us * 1000
     # A row's commit is its whole transaction, in which its handler may have run.
     handled_ns = row.polled_at_us * 1000 + row.lane_ns + row.handler_ns
@@ -154,6 +164,7 @@ def consumer_spans(row: Execution) -> Iterator[SpanData]:
         instance=row.instance,
         environment=row.environment,
         attributes=about,
+        links=before,
     )
 
 
@@ -163,13 +174,18 @@ def _last_call_failed(row: Execution) -> bool:
     return row.outcome not in FINE and last is not None and last.number == row.failures
 
 
-def _process(row: Execution, number: int, times_ns: tuple[int, int], error: Attributes) -> SpanData:
-    sender = send_span_id(row.request_id)
+def _process(
+    row: Execution,
+    number: int,
+    times_ns: tuple[int, int],
+    error: Attributes,
+    links: tuple[bytes, ...],
+) -> SpanData:
     return SpanData(
         request_id=row.request_id,
         # Not by its number alone: an event that was parked counts anew when it comes back.
         span_id=_span_id("process", row, times_ns[0] // 1000),
-        parent=sender,
+        parent=send_span_id(row.request_id),
         name=f"process {row.topic}",
         kind="consumer",
         start_ns=times_ns[0],
@@ -178,7 +194,7 @@ def _process(row: Execution, number: int, times_ns: tuple[int, int], error: Attr
         instance=row.instance,
         environment=row.environment,
         attributes=_about(row, "process", "process") | {"hookline.attempt": number} | dict(error),
-        links=(sender,),
+        links=links,
         failed=bool(error),
     )
 

@@ -104,6 +104,7 @@ def _all(
             yield from _kafka(Cluster(settings, properties), of_kafka, read_only)
     if "store" in rooms:
         yield from secrets_and_stores.store(settings, resolver)
+        yield from secrets_and_stores.monitor_store(settings, resolver)
     for name, look in (
         ("spool", machine.spool),
         ("ports", machine.ports),

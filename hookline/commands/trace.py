@@ -17,7 +17,7 @@ from consumer.monitor.contract import FINE
 from consumer.monitor.trace_links import trace_link
 from hookline.commands.config import config_option
 from hookline.commands.letter_filter import printable
-from hookline.commands.trace_sources import from_log, with_store
+from hookline.commands.trace_sources import story_of, with_store
 from hookline.commands.trace_story import (
     Step,
     Told,
@@ -57,7 +57,7 @@ def command(config: Path | None, request_id: str, within_s: float, as_json_: boo
     wanted = _parsed(request_id)
     settings = load(config, os.environ)
     resolver = resolver_for(os.environ, Redactor(), settings.credentials)
-    story, remark = from_log(settings, resolver, wanted, within_s)
+    story, remark = story_of(settings, resolver, wanted, within_s)
     told = with_store(settings, resolver, wanted, story)
     link = trace_link(settings.telemetry.trace_url, told.request_id)
     known = bool(story.receptions or story.executions or told.letters or told.parked)

@@ -1,4 +1,5 @@
-"""Where `hookline trace` finds a request: the execution log, and the consumer's store."""
+"""Where `hookline trace` finds a request: the monitor's store, else the execution log; and the
+consumer's store."""
 
 from __future__ import annotations
 
@@ -11,6 +12,7 @@ from consumer.stores.contract import ParkedKey, Partition
 from consumer.stores.operations import Filter, Operations, StoredLetter
 from credentials.resolver import Resolver
 from hookline.commands.trace_story import ParkedNow, Told, key_of
+from hookline.processes.monitor_stores import open_questions
 from hookline.processes.stores import open_operations
 from hookline.settings.loading import Settings
 from schemas.errors import ConfigurationError, SecretError, StoreError
@@ -22,10 +24,30 @@ _MAX_KEYS: Final = 10_000
 _MAX_EVENTS_OF_KEY: Final = 1_000
 
 
-def from_log(
+def story_of(
     settings: Settings, resolver: Resolver, request_id: bytes, within_s: float
 ) -> tuple[RequestStory, str]:
-    """What the execution log has, and what is to be said about the search."""
+    """What the monitor's store has of a request, else the log, and what is to be said of that."""
+    remark = ""
+    try:
+        store = open_questions(settings.monitor, resolver)
+        try:
+            story = store.request(settings.environment, request_id)
+        finally:
+            store.close()
+        if story.receptions or story.executions:
+            return story, ""
+    except (StoreError, SecretError, ConfigurationError) as error:
+        # A file that was never made is no trouble: nobody has to run a monitor.
+        if not settings.monitor.store.startswith("sqlite"):
+            remark = f"the monitor's store was not asked: {error}"
+    story, more = _from_log(settings, resolver, request_id, within_s)
+    return story, "\n".join(filter(None, (remark, more)))
+
+
+def _from_log(
+    settings: Settings, resolver: Resolver, request_id: bytes, within_s: float
+) -> tuple[RequestStory, str]:
     found = search(
         settings.kafka.bootstrap_servers,
         settings.topics.executions,

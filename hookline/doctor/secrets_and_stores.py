@@ -9,6 +9,7 @@ from pathlib import Path
 from credentials.resolver import Resolver
 from hookline.commands.secrets import findings as secret_findings
 from hookline.doctor.findings import Finding, broken, ok, warning
+from hookline.processes.monitor_stores import open_questions
 from hookline.processes.stores import open_operations
 from hookline.settings.loading import Settings
 from schemas.connection import ConnectionState
@@ -77,3 +78,29 @@ def store(settings: Settings, resolver: Resolver) -> Iterator[Finding]:
     yield ok("store", f"{shown} is of this version and answered in {took_ms:.0f} ms")
     if keys:
         yield warning("store", "keys are parked", "hookline parked list")
+
+
+def monitor_store(settings: Settings, resolver: Resolver) -> Iterator[Finding]:
+    """The monitor's store, where there is one: the console, alerts and `hookline trace` ask it."""
+    shown = settings.monitor.store
+    if shown.startswith(_SQLITE) and not Path(shown.removeprefix(_SQLITE)).exists():
+        yield ok("store", f"no monitor has run here: {shown} is not there")
+        return
+    try:
+        opened = open_questions(settings.monitor, resolver)
+    except SecretError as error:
+        yield broken("store", f"{shown}: {error}", "hookline secrets check")
+        return
+    except (StoreError, ConfigurationError) as error:
+        yield broken("store", f"{shown}: {error}", "monitor.store (docs/monitor.md)")
+        return
+    try:
+        known = opened.known(settings.environment)
+    except StoreError as error:
+        yield broken("store", f"{shown}: {error}", "monitor.store (docs/monitor.md)")
+        return
+    finally:
+        opened.close()
+    count = len(known.connections)
+    plural = "s" if count != 1 else ""
+    yield ok("store", f"{shown} answers and knows {count} connection{plural}")

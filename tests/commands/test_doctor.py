@@ -21,6 +21,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
     ResourceType,
 )
 
+from consumer.monitor.sqlite import SqliteMonitor
 from consumer.stores.sqlite import SqliteStore
 from hookline.commands import topics as topics_command
 from hookline.commands.doctor import command
@@ -73,6 +74,7 @@ class Patient:
                 "store": f"sqlite:///{folder}/store.db",
                 "listen": f"127.0.0.1:{free_port()}",
             },
+            "monitor": {"store": f"sqlite:///{folder}/monitor.db"},
             "spool": {"path": f"{folder}/spool/spool.db", "max_bytes": 1_048_576},
         }
 
@@ -245,6 +247,15 @@ def test_a_store_of_another_group_is_broken(tmp_path: Path) -> None:
     state, text, _ = patient.said("store")[0]
     assert state == "broken"
     assert "another" in text
+
+
+def test_a_monitors_store_is_looked_at_if_there_is_one(tmp_path: Path) -> None:
+    patient = Patient(tmp_path, f"127.0.0.1:{free_port()}", "x")
+    assert "no monitor has run here" in patient.said("store")[1][1]
+    SqliteMonitor(tmp_path / "monitor.db").close()
+    assert patient.said("store")[1][1].endswith("answers and knows 0 connections")
+    (tmp_path / "monitor.db").write_bytes(b"no database" * 1000)
+    assert patient.said("store")[1][0] == "broken"
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,8 @@ import pytest
 import yaml
 from click.testing import CliRunner, Result
 
+from consumer.monitor.contract import Span
+from consumer.monitor.sqlite import SqliteMonitor
 from consumer.stores.contract import Letter, ParkedEvent, Partition
 from consumer.stores.sqlite import SqliteStore
 from hookline.commands.trace import command
@@ -35,6 +37,7 @@ class Stage:
             "kafka": {"bootstrap_servers": kafka.bootstrap_servers},
             "topics": {"executions": self.topic},
             "consumer": {"group": "orders", "store": f"sqlite:///{folder}/store.db"},
+            "monitor": {"store": f"sqlite:///{folder}/monitor.db"},
             "telemetry": {"trace_url": "jaeger+https://jaeger.example"},
         }
         self.configure()
@@ -98,6 +101,20 @@ def test_json_has_the_rows_and_their_steps(stage: Stage) -> None:
     assert told["receptions"][0]["steps"][0]["name"] == "read"
     assert told["next"] == []
     assert told["trace_url"].endswith(rid.hex())
+
+
+def test_the_monitors_store_is_asked_first_and_the_log_where_it_has_nothing(stage: Stage) -> None:
+    stored, logged = fresh_id(), fresh_id()
+    monitor = SqliteMonitor(stage.folder / "monitor.db")
+    monitor.append([reception(stored), execution(stored)], "executions", {0: Span(None, 1)})
+    monitor.close()
+    write(stage.kafka, stage.topic, [reception(logged)])
+    assert len(stage.told(stored)["executions"]) == 1
+    assert len(stage.told(logged)["receptions"]) == 1
+    # Kafka is not needed for what is there.
+    stage.settings["kafka"]["bootstrap_servers"] = f"127.0.0.1:{free_port()}"
+    stage.configure()
+    assert stage.run(stored.hex()).exit_code == 0
 
 
 def test_an_old_request_is_found_from_its_own_time_on(stage: Stage) -> None:

@@ -149,9 +149,10 @@ def test_each_failed_call_and_the_one_that_worked_is_a_span() -> None:
     assert first.end_ns - first.start_ns == 30_000_000
     assert last.start_ns == row.polled_at_us * 1000 + row.lane_ns
     assert last.end_ns - last.start_ns == row.handler_ns
+    assert first.links == ()
+    assert (second.links, last.links) == ((first.span_id,), (second.span_id,))
     for span in (first, second, last):
         assert span.parent == send_span_id(RID)
-        assert span.links == (send_span_id(RID),)
 
 
 def test_the_last_call_of_an_event_that_is_given_up_on_is_not_told_twice() -> None:
