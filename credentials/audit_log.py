@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import secrets
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -19,12 +20,12 @@ import msgspec
 
 from schemas.access_codec import AUDIT
 from schemas.audit import CHANGE_ID_BYTES, MAX_DETAILS, MAX_TEXT_CHARS, AuditRecord, Phase
-from schemas.errors import AuditUnavailable, HooklineError
+from schemas.errors import AuditUnavailable, HooklineError, NotAcknowledged
 from schemas.request_id import RANDOM_BYTES, make
 
 log = logging.getLogger("hookline.audit")
 
-_MAX_SHOWN: Final = 20
+_URGENT_S: Final = 1.0
 
 
 class AuditTopic(Protocol):
@@ -115,7 +116,10 @@ class AuditLog:
             details=self._details(details or {}),
         )
         try:
-            self._write(intent)
+            if urgent:
+                self._write_soon(intent)
+            else:
+                self._write(intent)
         except HooklineError as error:
             if self._required and not urgent:
                 raise AuditUnavailable(
@@ -156,6 +160,24 @@ class AuditLog:
     def _write(self, record: AuditRecord) -> None:
         self._topic.write(record.change_id, AUDIT.encode(record))
 
+    def _write_soon(self, record: AuditRecord) -> None:
+        """Before a revocation: no longer than that may wait. What comes late is not lost."""
+        failures: list[HooklineError] = []
+
+        def write() -> None:
+            try:
+                self._write(record)
+            except HooklineError as error:
+                failures.append(error)
+
+        thread = threading.Thread(target=write, name="hookline-audit", daemon=True)
+        thread.start()
+        thread.join(_URGENT_S)
+        if failures:
+            raise failures[0]
+        if thread.is_alive():
+            raise NotAcknowledged(f"it did not take the intent within {_URGENT_S:g} s")
+
     def _details(self, details: Mapping[str, object]) -> dict[str, str]:
         shown = list(details.items())[:MAX_DETAILS]
         return {self._text(name): self._text(str(value)) for name, value in shown}
@@ -163,9 +185,3 @@ class AuditLog:
     def _text(self, text: str) -> str:
         text = self._redact(text.encode("utf-8", "backslashreplace").decode())
         return text if len(text) <= MAX_TEXT_CHARS else f"{text[: MAX_TEXT_CHARS - 1]}…"
-
-
-def some(names: list[str]) -> str:
-    """Names in a line; of very many the first, and how many more."""
-    more = len(names) - _MAX_SHOWN
-    return ", ".join(names[:_MAX_SHOWN]) + (f", and {more} more" if more > 0 else "")

@@ -1,8 +1,10 @@
 """Who may see and change what in the console: sign-in with an API token, sessions, CSRF, scopes.
 
-How a page is wired (nothing else in the console looks at a cookie, a token or a scope):
+How a page is wired (nothing else in the console looks at a cookie, a token or a scope), where
+`follower` is a TokenFollower and `audit` an AuditLog of `hookline/processes/access.py`:
 
-    gate = Gate(tokens, GateRules(public_url="https://console.example.com"))
+    gate = Gate(follower.tokens, GateRules(public_url="https://console.example.com"),
+                audit=audit, used=follower.used)
     app = Starlette(routes=routes, middleware=[Middleware(AccessMiddleware, gate=gate)])
     gate.check_routes(app.routes, public_mounts={"/static"})    # raises if a route says nothing
 

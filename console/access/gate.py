@@ -17,6 +17,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from console.access.client_address import client_address
 from console.access.guard import SAFE, says_who_may
 from console.access.security_headers import with_security
 from console.access.sessions import Session, Sessions, Visitor
@@ -34,9 +35,11 @@ _MAX_TOKEN_CHARS: Final = 512
 
 class GateRules(msgspec.Struct, frozen=True, kw_only=True):
     """`public_url`: where browsers see the console, if a proxy stands before it; then `https` there
-    makes the cookie Secure, and only forms from there may change something."""
+    makes the cookie Secure, and only forms from there may change something. `proxies`: the networks
+    of those whose X-Forwarded-For is believed."""
 
     public_url: str = ""
+    proxies: tuple[str, ...] = ()
     max_sessions: int = 1_000
     idle_s: float = 12 * 3600.0
     max_age_s: float = 7 * 86_400.0
@@ -157,7 +160,7 @@ class Gate:
     def visitor(self, connection: HTTPConnection) -> Visitor | SignIn | None:
         """Who sends this; why not, if a token was sent along; None if nobody says who it is."""
         scheme, _, token = connection.headers.get("authorization", "").partition(" ")
-        from_where = connection.client.host if connection.client is not None else ""
+        from_where = client_address(connection, self.rules.proxies)
         if scheme.lower() == "bearer":
             found = self._admit(connection, token.strip())
             if isinstance(found, SignIn):
@@ -198,7 +201,7 @@ class Gate:
         return bool(there.netloc) and there.netloc.lower() == headers.get("host", "").lower()
 
     def _admit(self, connection: HTTPConnection, text: str) -> Admission | SignIn:
-        host = connection.client.host if connection.client is not None else ""
+        host = client_address(connection, self.rules.proxies)
         text = text if len(text) <= _MAX_TOKEN_CHARS else ""
         keys = (address_key(host), public_part(text))
         now_s = self._clock_s()

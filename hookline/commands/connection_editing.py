@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import getpass
 import os
 import re
-import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +14,7 @@ from typing import Any, Final, NamedTuple
 
 import click
 
+from hookline.commands.auditing import CommandAudit, command_audit, whoami
 from hookline.processes.gateway_registry import topic_access
 from hookline.processes.process import resolver_for
 from hookline.settings.loading import Settings, load
@@ -34,6 +33,7 @@ class Session(NamedTuple):
 
     settings: Settings
     editor: Editor
+    audit: CommandAudit
 
     @property
     def ledger(self) -> Ledger:
@@ -45,9 +45,11 @@ class Session(NamedTuple):
 def session(config: Path | None) -> Iterator[Session]:
     """Everything read from the topic, and a way to write to it."""
     settings = load(config, os.environ)
-    access = topic_access(settings, resolver_for(os.environ, Redactor(), settings.credentials))
-    with Editor(access, settings.environment, _whoami()) as editor:
-        yield Session(settings, editor)
+    redactor = Redactor()
+    resolver = resolver_for(os.environ, redactor, settings.credentials)
+    access = topic_access(settings, resolver)
+    with Editor(access, settings.environment, whoami()) as editor:
+        yield Session(settings, editor, command_audit(settings, resolver, redactor))
 
 
 class FutureMoment(click.ParamType[float]):
@@ -165,11 +167,3 @@ def counting(ledger: Ledger, connection: Connection, at_s: float) -> list[str]:
     """The names of the secrets that count at a time."""
     revoked = ledger.revoked_secrets(connection.id)
     return [s.name for s in connection.secrets if s.active(at_s) and s.name not in revoked]
-
-
-def _whoami() -> str:
-    try:
-        user = getpass.getuser()
-    except (KeyError, OSError):
-        user = str(os.getuid())
-    return f"{user}@{socket.gethostname()}"

@@ -116,7 +116,9 @@ def apply(config: Path | None, file: Path, dry_run: bool) -> None:
             changed += 1
             click.echo(difference)
             if not dry_run:
-                on.editor.put(connection.id, _to(connection))
+                name = connection.id
+                with on.audit.change("connection.apply", name, connection=name):
+                    on.editor.put(name, _to(connection))
         names = {item.id for item in on.settings.connections}
     if dry_run:
         click.echo(f"{changed} would be written; nothing was")
@@ -162,7 +164,8 @@ def revoke(config: Path | None, connection: str, yes: bool) -> None:
                 "answered 404 from then on",
                 abort=True,
             )
-        on.editor.revoke(connection)
+        with on.audit.change("connection.revoke", connection, connection=connection, urgent=True):
+            on.editor.revoke(connection)
     click.echo(f"{connection} is revoked: its webhooks are answered 404; {_WITHIN}")
     click.echo(
         'see it: hookline_connections{state="revoked"}, and hookline_connections_age_seconds below '
@@ -185,7 +188,8 @@ def remove(config: Path | None, connection: str, yes: bool) -> None:
             )
         if not yes:
             click.confirm(f"Remove {connection} ({on.ledger.environment})?", abort=True)
-        on.editor.remove(connection)
+        with on.audit.change("connection.remove", connection, connection=connection):
+            on.editor.remove(connection)
     click.echo(f"{connection} is removed: its webhooks are answered 404; {_WITHIN}")
 
 
@@ -199,7 +203,10 @@ def _set_state(config: Path | None, name: str, state: ConnectionState) -> None:
             must_not_be_revoked(ledger, name)
             return replace(must_be_there(ledger, name), state=state)
 
-        on.editor.put(name, change)
+        pausing = state is ConnectionState.PAUSED
+        action = f"connection.{'pause' if pausing else 'resume'}"
+        with on.audit.change(action, name, connection=name, urgent=pausing):
+            on.editor.put(name, change)
     answer = "taken" if state is ConnectionState.ACTIVE else "answered 404"
     click.echo(f"{name} is {state.value}: its webhooks are {answer}; {_WITHIN}")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from collections.abc import Iterator
@@ -17,9 +18,11 @@ from rich.table import Table
 from rich.text import Text
 
 from consumer.stores.operations import Filter, Operations, StoredLetter
+from hookline.commands.auditing import command_audit, some
 from hookline.commands.config import config_option
 from hookline.commands.letter_filter import ago, filter_options, lines, make_filter, printable
 from hookline.processes.stores import operations
+from hookline.settings.loading import load
 from schemas.codec import EVENT
 from schemas.errors import CodecError, ConfigurationError
 
@@ -134,8 +137,13 @@ def redrive(
             _say(chosen, "would be redriven")
             return
         done = 0
-        for number in _paced(chosen.numbers, rate, "redriving"):
-            done += store.redrive([number], int(time.time() * 1000))
+        audit = command_audit(load(config, os.environ))
+        with audit.change("dead_letter.redrive", **_about(chosen, wanted)) as change:
+            try:
+                for number in _paced(chosen.numbers, rate, "redriving"):
+                    done += store.redrive([number], int(time.time() * 1000))
+            finally:
+                change.note(done=done)
     click.echo(f"{done} redriven; see `hookline parked list` and `hookline dead-letters list`")
 
 
@@ -163,10 +171,14 @@ def discard(
             return
         if not yes:
             click.confirm("Discard them for good?", abort=True)
-        done = sum(
-            store.discard(chosen.numbers[start : start + _PAGE])
-            for start in range(0, len(chosen.numbers), _PAGE)
-        )
+        done = 0
+        audit = command_audit(load(config, os.environ))
+        with audit.change("dead_letter.discard", **_about(chosen, wanted)) as change:
+            try:
+                for start in range(0, len(chosen.numbers), _PAGE):
+                    done += store.discard(chosen.numbers[start : start + _PAGE])
+            finally:
+                change.note(done=done)
     click.echo(f"{done} discarded")
 
 
@@ -196,6 +208,16 @@ def _choose(
             chosen.add(stored)
         after = page[-1].number
     return chosen
+
+
+def _about(chosen: Chosen, wanted: Filter) -> dict[str, Any]:
+    """What the audit log has of it: which letters, and by which filter."""
+    return {
+        "target": some(chosen.numbers),
+        "connection": wanted.connection,
+        "chosen": len(chosen.numbers),
+        **{n: v for n in ("reason", "event_type", "resource") if (v := getattr(wanted, n))},
+    }
 
 
 def _say(chosen: Chosen, what: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,9 +13,11 @@ import click
 
 from consumer.stores.contract import ParkedKey, Partition
 from consumer.stores.operations import Operations
+from hookline.commands.auditing import command_audit, some
 from hookline.commands.config import config_option
 from hookline.commands.letter_filter import ago, lines, printable
 from hookline.processes.stores import operations
+from hookline.settings.loading import load
 from schemas.errors import ConfigurationError
 
 _PAGE: Final = 200
@@ -87,7 +90,11 @@ def retry(
         if dry_run:
             click.echo(f"{len(found)} keys with {events} events would be tried again")
             return
-        done = store.retry([_place(key) for key in found], int(time.time() * 1000))
+        audit = command_audit(load(config, os.environ))
+        target = some([_text(key.key) for key in found])
+        with audit.change("parked.retry", target, connection=connection, keys=len(found)) as change:
+            done = store.retry([_place(key) for key in found], int(time.time() * 1000))
+            change.note(done=done)
     click.echo(f"{done} keys with {events} events are due now")
 
 

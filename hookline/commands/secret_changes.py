@@ -57,7 +57,8 @@ def rotate(
 
         before = must_be_there(on.ledger, connection)
         old = [n for n in counting(on.ledger, before, time.time()) if n != name]
-        on.editor.put(connection, change)
+        with on.audit.change("secret.rotate", f"{connection}/{name}", connection=connection):
+            on.editor.put(connection, change)
     since = "from " + moment(not_before) if not_before is not None else "as soon as they have it"
     click.echo(
         f"{connection}: gateways accept {name} {since}, and {', '.join(old) or 'none'} still"
@@ -90,7 +91,9 @@ def retire(config: Path | None, connection: str, name: str, at_s: float, force: 
 
         after = change(on.ledger)
         _must_leave_one(on, after, at_s, force)
-        on.editor.put(connection, change)
+        target = f"{connection}/{name}"
+        with on.audit.change("secret.retire", target, connection=connection, at=moment(at_s)):
+            on.editor.put(connection, change)
     click.echo(f"{connection}: gateways accept {name} until {moment(at_s)}, and refuse it then")
     click.echo(f"see that it is unused: {_unused(connection, name)}")
 
@@ -115,7 +118,9 @@ def revoke(config: Path | None, connection: str, name: str, yes: bool) -> None:
                 f"Revoke secret {name} of {connection} ({on.ledger.environment}) for good? {rest}",
                 abort=True,
             )
-        on.editor.revoke(connection, name)
+        target = f"{connection}/{name}"
+        with on.audit.change("secret.revoke", target, connection=connection, urgent=True):
+            on.editor.revoke(connection, name)
     click.echo(f"{connection}: every gateway refuses {name} within a second")
     if not left:
         click.echo(

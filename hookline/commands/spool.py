@@ -18,6 +18,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from credentials.resolver import Resolver
+from hookline.commands.auditing import command_audit
 from hookline.commands.config import config_option
 from hookline.processes.process import resolver_for
 from hookline.processes.spool_files import spool_files
@@ -138,6 +139,7 @@ def drain(config: Path | None, refused: bool, wait_s: float) -> None:
     """Put all that is held on Kafka, in order, of all workers; exit code 1 if some is left."""
     settings = load(config, os.environ)
     resolver = resolver_for(os.environ, Redactor(), settings.credentials)
+    audit = command_audit(settings, resolver)
     paths = _paths(settings)
     left, locked = 0, []
     for path in paths:
@@ -151,7 +153,10 @@ def drain(config: Path | None, refused: bool, wait_s: float) -> None:
         if refused:
             put = file.requeue(file.totals().last_number + 1)
             click.echo(f"{put} refused events are tried again")
-        left += asyncio.run(_drain(settings, resolver, file, wait_s))
+        with audit.change("spool.drain", path.name, urgent=True, refused=refused) as change:
+            still = asyncio.run(_drain(settings, resolver, file, wait_s))
+            change.note(left=still)
+        left += still
     if len(locked) == len(paths):
         raise _all_locked(locked)
     _tell_locked(locked)

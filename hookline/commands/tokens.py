@@ -13,14 +13,14 @@ from typing import Any, Final, NamedTuple
 
 import click
 
-from credentials.audit_log import AuditLog
 from credentials.secret import Secret
 from credentials.token_editor import TokenEditor
 from credentials.token_ledger import TokenLedger
+from hookline.commands.auditing import CommandAudit, command_audit, whoami
 from hookline.commands.config import config_option
 from hookline.commands.connection_editing import FutureMoment
 from hookline.commands.letter_filter import ago, lines
-from hookline.processes.access import audit_log, now_us, operator, tokens_access, whoami
+from hookline.processes.access import now_us, tokens_access
 from hookline.processes.process import resolver_for
 from hookline.settings.loading import load
 from hookline.telemetry.redaction import Redactor
@@ -36,7 +36,7 @@ class Session(NamedTuple):
 
     ledger: TokenLedger
     editor: TokenEditor
-    audit: AuditLog
+    audit: CommandAudit
 
 
 @contextmanager
@@ -57,10 +57,8 @@ def session(config: Path | None, environment: str | None = None) -> Iterator[Ses
         read_to_end(access, consumer, ledger)
     finally:
         consumer.close()
-    audit = audit_log(
-        settings, resolver, redactor.redact, lambda text: click.secho(text, fg="yellow", err=True)
-    )
-    yield Session(ledger, TokenEditor(ledger, access.writer(), whoami(), now_us), audit)
+    editor = TokenEditor(ledger, access.writer(), whoami(), now_us)
+    yield Session(ledger, editor, command_audit(settings, resolver, redactor))
 
 
 @click.group("tokens")
@@ -92,8 +90,10 @@ def create(
     """Make a token and show it, this once: only a digest of it is kept."""
     wanted = _scopes(scopes)
     with session(config, environment) as on:
-        about = {"name": name, "scopes": ",".join(wanted), "expires": _moment(expires * 1e6)}
-        with on.audit.change(operator(), "token.create", details=about) as change:
+        ends = _moment(expires * 1e6)
+        with on.audit.change(
+            "token.create", name=name, scopes=",".join(wanted), expires=ends
+        ) as change:
             secret, token = on.editor.create(name, wanted, round(expires * 1_000_000))
             change.note(token=token.id)
     _show_once(secret, token, as_json)
@@ -149,8 +149,8 @@ def rotate(
     overlap_us = max(0, round((overlap - time.time()) * 1_000_000))
     with session(config) as on:
         on.editor.active(token_id)
-        about = {"overlap_until": _moment(overlap * 1e6)}
-        with on.audit.change(operator(), "token.rotate", target=token_id, details=about) as change:
+        until = _moment(overlap * 1e6)
+        with on.audit.change("token.rotate", token_id, overlap_until=until) as change:
             secret, token, old = on.editor.rotate(token_id, overlap_us, expires_at_us)
             change.note(token=token.id)
     _show_once(secret, token, as_json, old)
@@ -177,7 +177,7 @@ def revoke(config: Path | None, token_id: str, yes: bool) -> None:
                 f"Revoke API token {token_id}{named} of {on.ledger.environment} for good?",
                 abort=True,
             )
-        with on.audit.change(operator(), "token.revoke", target=token_id, urgent=True):
+        with on.audit.change("token.revoke", token_id, urgent=True):
             on.editor.revoke(token_id)
     click.echo(f"{token_id} is revoked: {_WITHIN}, and its sessions end")
 

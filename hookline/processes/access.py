@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import getpass
 import logging
-import os
-import socket
 import threading
 import time
 from collections.abc import Callable
 from typing import Final
 
-from credentials.audit_log import Actor, AuditLog
+from credentials.audit_log import AuditLog
 from credentials.followed_tokens import FollowedTokens, LastUses
 from credentials.resolver import Resolver
 from hookline.settings.loading import Settings
 from producer.connections.clients import TopicAccess, TopicWriter
 from producer.connections.follower import Follower
+from producer.connections.knocking import nobody_listens
 from schemas.errors import HooklineError, TopicError
 
 log = logging.getLogger("hookline.access")
@@ -104,7 +102,9 @@ class AuditWriter:
         with self._lock:
             if self._writer is None:
                 writer = self._access.writer()
-                # Asked for first: a producer waits long for a topic that is not there.
+                # Asked for first: a producer waits long for what is not there.
+                if nobody_listens(self._access.bootstrap_servers):
+                    raise TopicError(f"nobody listens at {self._access.bootstrap_servers}")
                 if problem := self._access.problem(writer.producer, 5.0):
                     raise TopicError(problem)
                 self._writer = writer
@@ -126,20 +126,6 @@ def audit_log(
         warn=warn,
         now_us=now_us,
     )
-
-
-def operator() -> Actor:
-    """Who uses a command, as this machine knows them."""
-    return Actor(who=whoami(), via="command", from_where=socket.gethostname())
-
-
-def whoami() -> str:
-    """user@host."""
-    try:
-        user = getpass.getuser()
-    except (KeyError, OSError):
-        user = str(os.getuid())
-    return f"{user}@{socket.gethostname()}"
 
 
 def _access(settings: Settings, resolver: Resolver, topic: str, about: str) -> TopicAccess:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_network
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
@@ -65,7 +66,29 @@ class ConsoleSettings(BaseModel):
         description="Where browsers see it if a proxy stands before it, such as "
         "https://hooks.example.com; then only forms from there may change something.",
     )
+    logs_url: str = Field(
+        "",
+        pattern=r"^(https?://\S*\{request_id\}\S*)?$",
+        description="Where people find the log lines of a request: an address with {request_id} "
+        "in it.",
+    )
+    proxies: list[str] = Field(
+        [],
+        max_length=50,
+        description="Networks of the proxies before it, such as 10.0.0.0/8: theirs is the word on "
+        "where a request is from (X-Forwarded-For), for throttling and the audit log.",
+    )
     redact: RedactSettings = RedactSettings()
+
+    @field_validator("proxies")
+    @classmethod
+    def _are_networks(cls, proxies: list[str]) -> list[str]:
+        for one in proxies:
+            try:
+                ip_network(one)
+            except ValueError as error:
+                raise ValueError(f"write a network such as 10.0.0.0/8: {error}") from None
+        return proxies
 
 
 class AuditSettings(BaseModel):

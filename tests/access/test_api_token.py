@@ -11,6 +11,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from credentials.api_token import MAX_CHARS, checksum, make_token, parse_token, public_part
+from credentials.followed_tokens import FollowedTokens
 from credentials.token_check import admit, again, may_grant, require
 from credentials.token_editor import DAY_US, KEPT_US, TokenEditor
 from credentials.token_ledger import MAX_TOKENS, TokenLedger, TokenStanding
@@ -328,3 +329,34 @@ def test_what_has_long_expired_is_forgotten_and_lets_nobody_in() -> None:
     # First the token itself, so that its revocation is never gone before it.
     gone = [TokenKey.decode(key) for key, value in office.topic.records if value is None]
     assert [key.record for key in gone if key] == list(TokenRecord)
+
+
+def test_while_the_topic_is_read_again_what_was_known_stands_but_for_what_is_revoked() -> None:
+    source, tokens = TokenLedger(ENVIRONMENT), FollowedTokens(ENVIRONMENT, lambda: "away")
+    made = [issue(source) for _ in range(2)]
+    records = [
+        (TokenKey(ENVIRONMENT, token_id).encode(), API_TOKEN.encode(token))
+        for _, token_id in made
+        if (token := source.token(token_id)) is not None
+    ]
+    tokens.began(False)
+    assert tokens.problem == "away"
+    for key, value in records:
+        tokens.came(key, value, 0)
+    with pytest.raises(TokensUnknown):
+        admit(tokens, made[0][0].reveal(), NOW_US)
+    tokens.ended(2)
+    assert tokens.problem == ""
+    for secret, _ in made:
+        admit(tokens, secret.reveal(), NOW_US)
+    tokens.began(False)
+    tokens.came(TokenKey(ENVIRONMENT, made[0][1], TokenRecord.REVOCATION).encode(), b"x", 3)
+    with pytest.raises(TokenRefused, match="revoked"):
+        admit(tokens, made[0][0].reveal(), NOW_US)
+    admit(tokens, made[1][0].reveal(), NOW_US)
+    # A topic that was made anew has none of them.
+    tokens.began(True)
+    tokens.ended(0)
+    for secret, _ in made:
+        with pytest.raises(TokenRefused):
+            admit(tokens, secret.reveal(), NOW_US)

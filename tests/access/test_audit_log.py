@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import threading
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from credentials.token_check import Admission
 from schemas.access_codec import AUDIT
 from schemas.audit import AuditRecord, Phase, changes
 from schemas.errors import AuditUnavailable, CodecError, NotAcknowledged, StoreUnavailable
+from tests.connections.fleet import until
 
 ALICE = Actor(who="alice@desk", via="command", from_where="desk")
 
@@ -97,6 +99,24 @@ def test_a_revocation_is_done_all_the_same_and_the_gap_is_said(
     assert len(desk.warned) == 2
     assert "without a record" in desk.warned[0]
     assert "`unknown`" in desk.warned[1]
+
+
+def test_a_revocation_does_not_wait_for_a_log_that_is_stuck(desk: Desk) -> None:
+    stuck, log = threading.Event(), desk.log
+    write = desk.topic.write
+
+    def late(key: bytes, value: bytes | None) -> int:
+        stuck.wait(60)
+        return write(key, value)
+
+    desk.topic.write = late  # type: ignore[method-assign]
+    change = log.begin(ALICE, "token.revoke", target="Ab3dEf7h", urgent=True)
+    assert "did not take the intent within 1 s" in desk.warned[0]
+    stuck.set()
+    log.end(change)
+    until(lambda: len(desk.topic.written) == 2)
+    assert {record.phase for record in desk.topic.written} == {Phase.INTENT, Phase.DONE}
+    assert [one.outcome for one in changes(desk.topic.written)] == ["done"]
 
 
 def test_a_result_that_cannot_be_written_undoes_nothing(desk: Desk) -> None:

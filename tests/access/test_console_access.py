@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 import pytest
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
@@ -9,7 +11,7 @@ from starlette.routing import Mount, Route
 
 from console.access import Gate, local_path
 from console.access.security_headers import CONTENT_SECURITY_POLICY
-from console.access.throttle import FREE_FAILURES
+from console.access.throttle import FREE_FAILURES, Throttle
 from credentials.api_token import make_token
 from credentials.token_ledger import TokenLedger
 from schemas.api_token import Scope
@@ -204,12 +206,53 @@ def test_too_many_failures_wait_by_address_and_by_token(console: Console) -> Non
     assert elsewhere.post("/sign-in", data={"token": secret.reveal()}).status_code == 303
 
 
+def test_an_address_is_the_sockets_unless_a_proxy_of_ours_says_another() -> None:
+    console = Console(proxies=("10.0.0.0/8", "2001:db8::/32"))
+
+    def failures(host: str, forwarded: str) -> set[str]:
+        console.gate.throttle = Throttle()
+        headers = {"x-forwarded-for": forwarded}
+        console.browser(host).post("/sign-in", data={"token": "x"}, headers=headers)
+        return set(console.gate.throttle._failures)
+
+    assert failures("192.0.2.1", "203.0.113.9") == {"192.0.2.1"}
+    assert failures("10.0.0.1", "203.0.113.9") == {"203.0.113.9"}
+    # What a sender wrote before its own address is not believed.
+    assert failures("10.0.0.1", "198.51.100.1, 203.0.113.9, 10.9.9.9") == {"203.0.113.9"}
+    assert failures("10.0.0.1", "203.0.113.9, nonsense") == {"10.0.0.1"}
+    assert failures("10.0.0.1", "") == {"10.0.0.1"}
+    assert failures("2001:db8::1", "2001:db9::7") == {"2001:db9::/64"}
+
+
 def test_a_token_of_another_environment_is_refused_with_both_names(console: Console) -> None:
     alien, _ = make_token("production")
     answer = console.browser().post("/sign-in", data={"token": alien.reveal()})
     assert answer.status_code == 401
     assert "of environment production, and this is test" in answer.text
     assert alien.reveal() not in answer.text
+
+
+def test_no_token_is_in_a_log_line_an_answer_or_a_text_of_a_session(
+    console: Console, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    good, token_id = issue(console.ledger)
+    wrong = good.reveal()[:-1] + ("a" if good.reveal()[-1] != "a" else "b")
+    unknown, alien = make_token("test")[0], make_token("production")[0]
+    texts = [good.reveal(), wrong, unknown.reveal(), alien.reveal(), good.reveal()]
+    answers = ""
+    for n, text in enumerate(texts):
+        browser = console.browser(f"203.0.113.{n}")
+        for answer in (browser.post("/sign-in", data={"token": text}), browser.get("/"),
+                       browser.get("/", headers={"authorization": f"Bearer {text}"})):  # fmt: skip
+            answers += answer.text + str(answer.headers)
+        revoke(console.ledger, token_id)
+    lines = "".join(str(vars(record)) for record in caplog.records)
+    assert "an API token was refused" in lines
+    assert "signed in to the console" in lines
+    assert "was revoked" in answers
+    for text in texts:
+        assert text[-34:-6] not in lines + answers
 
 
 def test_nobody_is_let_in_before_the_tokens_are_known() -> None:

@@ -67,6 +67,7 @@ class Fleet:
         )
         self.events = broker.create_topic(f"events-{unique}", 4)
         self._quarantine = broker.create_topic(f"quarantine-{unique}", 1)
+        self._audit = broker.create_topic(f"audit-{unique}", 1)
         self.broker = broker
         self.environment = environment
         self.connections = connections
@@ -93,6 +94,7 @@ class Fleet:
                 "events": self.events,
                 "quarantine": self._quarantine,
                 "connections": self.topic,
+                "audit": self._audit,
                 "partitions": 4,
             },
         }

@@ -32,6 +32,7 @@ class Desk:
         self.config = folder / "hookline.yaml"
         self.file = folder / "apply.yaml"
         self.topic = topic
+        self._audit = broker.create_topic(f"audit-of-{topic}", 1)
         self.broker = broker.bootstrap_servers
         self.configure([])
         with self.editor() as editor:
@@ -43,7 +44,7 @@ class Desk:
                 {
                     "environment": environment,
                     "kafka": {"bootstrap_servers": self.broker},
-                    "topics": {"connections": self.topic},
+                    "topics": {"connections": self.topic, "audit": self._audit},
                     "connections": listed,
                 }
             )

@@ -35,7 +35,8 @@ def config(tmp_path: Path) -> Path:
         commit.advance([claim], {P0: 2}, {}, 1)
     store.close()
     path = tmp_path / "hookline.yaml"
-    path.write_text(f"consumer: {{group: g, store: 'sqlite:///{tmp_path}/store.db'}}")
+    store_url = f"sqlite:///{tmp_path}/store.db"
+    path.write_text(f"consumer: {{group: g, store: '{store_url}'}}\naudit: {{required: false}}")
     return path
 
 
