@@ -147,7 +147,7 @@ async def serve(settings: Settings, process: Process, worker: Worker | None = No
             instance=f"{socket.gethostname()}:{os.getpid()}",
             sampling=sampling,
         )
-    limits = gateway.limits.limits()
+    limits = gateway.limits.limits(publish.max_in_flight_events, publish.max_in_flight_bytes)
 
     def forget(connection_id: str) -> None:
         metrics.forget(connection_id)

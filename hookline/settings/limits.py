@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Final
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from producer.gateway.limits import ConnectionLimits, Limits
+
+#: Half of the publisher's defaults.
+_EVENTS: Final = 10_000
+_BYTES: Final = 33_554_432
 
 
 class OverrideSettings(BaseModel):
@@ -38,16 +42,16 @@ class LimitSettings(OverrideSettings):
     """What each connection may use of one gateway process; docs/operations.md."""
 
     max_in_flight_events: int | None = Field(
-        10_000,
+        _EVENTS,
         ge=1,
         le=1_000_000,
-        description="Not safe yet; with so many, 429. Half of publish.max_in_flight_events, so "
-        "that others have room. null: no limit.",
+        description="Not safe yet; with so many, 429. If not given, at most half of "
+        "publish.max_in_flight_events, so that others have room. null: no limit.",
     )
     max_in_flight_bytes: int | None = Field(
-        33_554_432,
+        _BYTES,
         ge=1,
-        description="Of these events together; with so many, 429. Half of "
+        description="Of these events together; with so many, 429. If not given, at most half of "
         "publish.max_in_flight_bytes. null: no limit.",
     )
     overrides: dict[
@@ -65,10 +69,22 @@ class LimitSettings(OverrideSettings):
                 )
         return self
 
-    def limits(self) -> ConnectionLimits | None:
-        """As the gateway takes them; None if nothing is limited."""
-        common = self._merged(OverrideSettings())
-        overrides = {name: self._merged(one) for name, one in self.overrides.items()}
+    def limits(
+        self, publish_events: int = 2 * _EVENTS, publish_bytes: int = 2 * _BYTES
+    ) -> ConnectionLimits | None:
+        """As the gateway takes them; None if nothing is limited.
+
+        `publish_…`: the room that all connections share, of which one may have half unless it is
+        said otherwise.
+        """
+        room = {
+            "max_in_flight_events": min(_EVENTS, max(1, publish_events // 2)),
+            "max_in_flight_bytes": min(_BYTES, publish_bytes // 2),
+        }
+        ours = {k: v for k, v in room.items() if k not in self.model_fields_set}
+        settings = self.model_copy(update=ours)
+        common = settings._merged(OverrideSettings())
+        overrides = {name: settings._merged(one) for name, one in self.overrides.items()}
         if not common and not any(overrides.values()):
             return None
         return ConnectionLimits(common, overrides)

@@ -159,6 +159,24 @@ def test_an_override_says_only_what_is_other() -> None:
     assert made.limits_of("bursts").burst == 7
 
 
+def test_unless_it_is_said_otherwise_one_connection_has_at_most_half_of_the_publisher_s_room() -> (
+    None
+):
+    def of(settings: LimitSettings, name: str = "a") -> tuple[int | None, int | None]:
+        made = settings.limits(publish_events=3_000, publish_bytes=4_194_304)
+        assert made is not None
+        limits = made.limits_of(name)
+        return limits.max_in_flight_events, limits.max_in_flight_bytes
+
+    assert of(LimitSettings()) == (1_500, 2_097_152)
+    given = {"max_in_flight_events": 2_000, "overrides": {"b": {"max_in_flight_bytes": 3_000_000}}}
+    assert of(LimitSettings.model_validate(given)) == (2_000, 2_097_152)
+    assert of(LimitSettings.model_validate(given), "b") == (2_000, 3_000_000)
+    one = LimitSettings().limits(publish_events=1, publish_bytes=4_194_304)
+    assert one is not None
+    assert one.limits_of("a").max_in_flight_events == 1
+
+
 def test_all_limits_off_is_no_limits_at_all() -> None:
     off = {"max_in_flight_events": None, "max_in_flight_bytes": None}
     assert LimitSettings.model_validate(off).limits() is None
