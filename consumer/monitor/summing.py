@@ -143,7 +143,7 @@ def _expected(run: Run, at: str, environment: str, now_s: int) -> dict[str, int]
     named: dict[str, dict[str, int]] = {}
     # A short silence in ten minutes, a long one in hours: whole ones that lie within it.
     for grain_s, shortest_s, longest_s in ((600, 0, 86_400), (3600, 86_400, WEEK_S)):
-        since_us = f"CASE WHEN k.received_us < ? THEN ? ELSE k.received_us + {grain_s * US - 1} END"
+        since_us = f"CASE WHEN k.received_us < ? THEN ? ELSE k.received_us + {grain_s * US} END"
         weeks_ago_us = (now_s - longest_s) * US
         rows = run(
             f"SELECT k.connection, n.name, sum(c.n) FROM {at}connections k"
