@@ -5,13 +5,16 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from typing import Protocol
+from typing import Final, Protocol
 
 from opentelemetry import metrics
 from opentelemetry.metrics import CallbackOptions, Observation
 
 from schemas import metrics as names
 from schemas.histogram import Exemplar, Histogram
+
+#: Outcomes that every connection with any request shows, those that alerts look at.
+_ZEROS: Final = ("accepted", "signature_wrong", "unavailable", "not_found")
 
 
 class PublisherGauges(Protocol):
@@ -37,7 +40,10 @@ class GatewayMetrics:
             (names.SIGNATURE_VERIFIED, self._verified, ("connection", "secret_name")),
             (names.QUARANTINED, self._quarantined, ("connection", "reason")),
         ):
-            meter.create_observable_counter(name, callbacks=[_counts(counts, labels, self._gone)])
+            zeros = _ZEROS if name == names.WEBHOOKS else ()
+            meter.create_observable_counter(
+                name, callbacks=[_counts(counts, labels, self._gone, zeros)]
+            )
         meter.create_observable_counter(
             names.PUBLISH_FAILED,
             callbacks=[
@@ -91,14 +97,23 @@ class GatewayMetrics:
 
 
 def _counts(
-    counts: Counter[tuple[str, str]], labels: tuple[str, str], gone: set[str]
+    counts: Counter[tuple[str, str]],
+    labels: tuple[str, str],
+    gone: set[str],
+    zeros: tuple[str, ...],
 ) -> Callable[[CallbackOptions], Iterable[Observation]]:
     def observe(_: CallbackOptions) -> Iterable[Observation]:
         first, second = labels
         # A copy: the scrape may run on another thread than the event loop.
+        found = counts.copy()
+        if zeros:
+            # From 0 on: what is there only since its first failure has not grown by it.
+            for one in {one for one, _ in found}:
+                for two in zeros:
+                    found.setdefault((one, two), 0)
         return [
             Observation(count, {first: one, second: two})
-            for (one, two), count in counts.copy().items()
+            for (one, two), count in found.items()
             if one not in gone
         ]
 
