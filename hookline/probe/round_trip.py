@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 import socket
+import ssl
 import time
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -50,6 +52,8 @@ def post(url: str, sent: Outgoing, timeout_s: float) -> RoundTrip:
         marks[name] = time.perf_counter_ns()
 
     address = url + (f"?{sent.query}" if sent.query else "")
+    # Before the clock starts: what a client costs to make is not the way to the gateway.
+    client = httpx.Client(timeout=timeout_s, verify=_tls())
     began_ns = time.perf_counter_ns()
     try:
         parts = urlsplit(url)
@@ -57,7 +61,7 @@ def post(url: str, sent: Outgoing, timeout_s: float) -> RoundTrip:
         socket.getaddrinfo(parts.hostname, port, type=socket.SOCK_STREAM)
         resolved_ns = time.perf_counter_ns()
         with (
-            httpx.Client(timeout=timeout_s, trust_env=True) as client,
+            client,
             client.stream(
                 "POST",
                 address,
@@ -90,6 +94,11 @@ def post(url: str, sent: Outgoing, timeout_s: float) -> RoundTrip:
         return RoundTrip(
             error=type(error).__name__, total_ms=(time.perf_counter_ns() - began_ns) / 1e6
         )
+
+
+@lru_cache(maxsize=1)
+def _tls() -> ssl.SSLContext:
+    return ssl.create_default_context()
 
 
 def _between(marks: Mapping[str, int], first: str, last: str | None = None) -> float:

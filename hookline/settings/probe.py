@@ -36,7 +36,7 @@ class ProbeSettings(BaseModel):
         30_000, ge=100, le=3_600_000, description="From the answer to its commit in consumer.group."
     )
     listen: Annotated[str, StringConstraints(pattern=r"^\S*:\d{1,5}$")] = Field(
-        "127.0.0.1:8084", description="host:port of health and metrics."
+        "127.0.0.1:8085", description="host:port of health and metrics."
     )
 
     @field_validator("url")

@@ -76,10 +76,11 @@ def _consumer(of: ConsumerFigures) -> list[Text | Table]:
         table,
         "",
         f"retries {_rate(of.retries)}/s",
-        f"parked {of.parked_keys:,.0f} keys with {of.parked_events:,.0f} events, "
-        f"dead letters {of.dead_letters:,.0f}",
-        "yellow" if of.parked_keys or of.dead_letters else "",
+        f"parked events {of.parked_events:,.0f}, of keys {of.parked_keys:,.0f}",
+        "yellow" if of.parked_keys else "",
     )
+    style = "yellow" if of.dead_letters else ""
+    _line(table, "", "", f"dead letters {of.dead_letters:,.0f}", style)
     return [table]
 
 

@@ -147,7 +147,7 @@ def test_a_run_is_seen_as_it_goes(running: Running) -> None:
 def test_once_is_for_people_and_for_scripts(running: Running) -> None:
     result = CliRunner().invoke(command, ["--config", str(running.config), "--once"])
     assert result.exit_code == 0, result.output
-    for text in ("GATEWAY", "CONSUMER", "acme-shop", "parked 1 keys with 1 events", "lag"):
+    for text in ("GATEWAY", "CONSUMER", "acme-shop", "parked events 1, of keys 1", "lag"):
         assert text in result.output
     result = CliRunner().invoke(command, ["--config", str(running.config), "--once", "--json"])
     shown = json.loads(result.stdout)
