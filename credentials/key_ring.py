@@ -67,14 +67,19 @@ class KeyRing:
         resolve: Callable[[str], Secret],
         prepare: Callable[[str], object],
         lost: Callable[[SecretReference, SecretError], bool] = lambda reference, error: True,
+        now_s: float = 0.0,
     ) -> KeyRing:
         """The ring as the backends have it now; this same one if nothing has changed.
 
+        What has ended at `now_s` (Unix) is not looked at: it may be deleted, and rightly.
         A key whose secret cannot be had is left out if `lost` says so, and comes back when a later
         refresh finds it. `lost` is called again for one that is out already.
         """
         entries: list[_Entry] = []
         for entry in self._entries:
+            if entry.reference.ended(now_s):
+                entries.append(entry)
+                continue
             try:
                 secret = resolve(entry.reference.ref)
                 if entry.key is not None and entry.secret == secret:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
@@ -43,6 +44,7 @@ class RingRefresher:
         interval_s: float,
         confirm_s: float = 1.0,
         pause_s: float = 0.001,
+        unix_s: Callable[[], float] = time.time,
     ) -> None:
         """`swap(connection_id, old, new)` is called in the refresher's thread.
 
@@ -56,6 +58,7 @@ class RingRefresher:
         self._interval_s = interval_s
         self._confirm_s = confirm_s
         self._pause_s = pause_s
+        self._unix_s = unix_s
         # (connection, secret's name, whether for its backend's silence) that are out, so that each
         # is said once.
         self._lost: set[tuple[str, str, bool]] = set()
@@ -117,7 +120,7 @@ class RingRefresher:
     ) -> int:
         name = watched.connection_id
         try:
-            ring = watched.ring.refreshed(self._resolve, watched.prepare, lost)
+            ring = watched.ring.refreshed(self._resolve, watched.prepare, lost, self._unix_s())
         # A fault of one backend or provider must not keep the others' secrets from being looked at.
         # Its text may hold anything.
         except Exception as error:

@@ -48,6 +48,10 @@ class SecretReference(msgspec.Struct, frozen=True, kw_only=True):
             self.not_after_s is None or now_s < self.not_after_s
         )
 
+    def ended(self, now_s: float) -> bool:
+        """Whether its time was over before `now_s`: it may be deleted at its backend by now."""
+        return self.not_after_s is not None and now_s >= self.not_after_s
+
 
 class Connection(msgspec.Struct, frozen=True, kw_only=True):
     """One connection. `options` are its provider's own, already checked."""

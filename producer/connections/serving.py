@@ -34,7 +34,14 @@ _NONE: Final = KeyRing([])
 class _Wanted:
     """One connection as the topic wants it served, and the keys that are there for it."""
 
-    def __init__(self, connection: Connection, provider: Provider, ring: KeyRing) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        provider: Provider,
+        ring: KeyRing,
+        unix_s: Callable[[], float],
+    ) -> None:
+        self._unix_s = unix_s
         self.connection = connection
         self.provider = provider
         self.ring = ring
@@ -47,7 +54,8 @@ class _Wanted:
 
     @property
     def missing(self) -> tuple[SecretReference, ...]:
-        return self.ring.lacking(self.connection.secrets)
+        """What it has no key of, but for what has ended, which nobody waits for."""
+        return _missing(self.connection, self.ring, self._unix_s())
 
     @property
     def waiting(self) -> tuple[SecretReference, ...]:
@@ -75,6 +83,7 @@ class Serving:
         self._lock = threading.Lock()
         self._wanted: dict[str, _Wanted] = {}
         self._workers = ThreadPoolExecutor(WORKERS, "hookline-secrets")
+        self._closed = False
 
     def serve(self, connection: Connection) -> None:
         """Serve it so. Secrets that it no longer has count no more when this returns."""
@@ -87,19 +96,19 @@ class Serving:
             before = self._wanted.get(connection.id)
             ring = before.ring.narrowed(connection.secrets) if before is not None else _NONE
             if before is None or _same_scheme(before.connection, connection):
-                wanted = _Wanted(connection, provider, ring)
+                wanted = _Wanted(connection, provider, ring, self._unix_s)
                 self._show(connection, provider, ring, wanted.waiting)
             else:
                 # Keys are made for a scheme, so none can go over; until the new ones are there,
                 # the old scheme goes on with those secrets that are still wanted.
-                wanted = _Wanted(connection, provider, _NONE)
+                wanted = _Wanted(connection, provider, _NONE, self._unix_s)
                 if wanted.missing:
                     self._show(before.connection, before.provider, ring, wanted.waiting)
                 else:
                     self._show(connection, provider, _NONE, ())
             self._wanted[connection.id] = wanted
-        if not wanted.tried:
-            self._workers.submit(self._fetch, wanted)
+            if not wanted.tried:
+                self._submit(wanted)
 
     def drop(self, connection_id: str) -> None:
         """Serve it no more: it looks unknown when this returns."""
@@ -167,12 +176,18 @@ class Serving:
             due = [w for w in self._wanted.values() if w.retry_at_s and now_s >= w.retry_at_s]
             for wanted in due:
                 wanted.retry_at_s = None
-        for wanted in due:
-            self._workers.submit(self._fetch, wanted)
+                self._submit(wanted)
 
     def close(self) -> None:
         """Resolve nothing more."""
+        with self._lock:
+            self._closed = True
         self._workers.shutdown(wait=False, cancel_futures=True)
+
+    def _submit(self, wanted: _Wanted) -> None:
+        # Under the lock: a record may still come while the gateway stops.
+        if not self._closed:
+            self._workers.submit(self._fetch, wanted)
 
     def _show(
         self,
@@ -182,10 +197,7 @@ class Serving:
         waiting: tuple[SecretReference, ...],
     ) -> None:
         """Into the table with it; its senders wait while no key has come yet. Under the lock."""
-        now_s = self._unix_s()
-        # What has ended is waited for by nobody: it may be deleted at its backend by now.
-        lacking = (one.not_after_s for one in ring.lacking(connection.secrets))
-        if ring.names() or not any(until_s is None or now_s < until_s for until_s in lacking):
+        if ring.names() or not _missing(connection, ring, self._unix_s()):
             self._table.put(Entry(connection, provider, ring, waiting))
         else:
             self._table.hold(connection.id)
@@ -248,6 +260,10 @@ def _tell(wanted: _Wanted, problem: str) -> None:
             }
         },
     )
+
+
+def _missing(connection: Connection, ring: KeyRing, now_s: float) -> tuple[SecretReference, ...]:
+    return tuple(one for one in ring.lacking(connection.secrets) if not one.ended(now_s))
 
 
 def _same_scheme(one: Connection, other: Connection) -> bool:

@@ -300,3 +300,32 @@ def test_a_secret_that_has_ended_is_not_waited_for(rig: Rig) -> None:
     rig.serve(replace(connection(), secrets=(ended,)))
     assert rig.names() == []
     assert not rig.table.unsettled("acme")
+
+
+def test_what_comes_behind_the_end_is_let_be(rig: Rig, caplog: pytest.LogCaptureFixture) -> None:
+    """A record that is read while the gateway stops."""
+    rig.backend.missing.add("env:OLD")
+    rig.serve(connection())
+    rig.serving.close()
+    rig.serving.serve(BOTH)
+    rig.now_s += serving_module.MAX_RETRY_S
+    rig.serving.retry_due()
+    assert rig.backend.asked == ["env:OLD"]
+
+
+def test_a_secret_that_has_ended_is_not_asked_for_any_more(
+    rig: Rig, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As the docs say it: it is retired, and then deleted at its backend."""
+    rig.backend.missing.add("env:OLD")
+    ended = replace(BOTH.secrets[0], not_after_s=time.time() - 1)
+    rig.serve(replace(BOTH, secrets=(ended, BOTH.secrets[1])))
+    assert rig.names() == ["new"]
+    rig.now_s += serving_module.MAX_RETRY_S
+    rig.serving.retry_due()
+    assert rig.backend.asked == ["env:NEW"]
+    assert not caplog.records
+    # Its time is moved: it counts once more.
+    rig.backend.missing.clear()
+    rig.serve(BOTH)
+    assert set(rig.names() or ()) == {"old", "new"}

@@ -235,3 +235,23 @@ def test_a_ring_that_cannot_be_looked_at_does_not_stop_the_look_at_the_others(
     store.values["a"] = "11"
     table.refresher.refresh()
     assert table.keys("acme") == {"old": b"11", "new": b"2"}
+
+
+def test_a_secret_that_has_ended_is_not_looked_at_any_more(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """As the docs say it: it is retired, and then deleted at its backend."""
+    store = Store(a="1", b="2")
+    old = SecretReference(name="old", ref="env:a", not_after_s=100)
+    table = Table(store, acme=(old, reference("new", "b")))
+    table.refresher._unix_s = lambda: 99.0
+    store.values["a"] = "11"
+    table.refresher.refresh()
+    assert table.keys("acme") == {"old": b"11", "new": b"2"}
+    table.refresher._unix_s = lambda: 100.0
+    store.values["a"] = SecretUnavailable("it is deleted")
+    store.asked = 0
+    for _ in range(3):
+        assert table.refresher.refresh() == 0
+    assert store.asked == 3
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
