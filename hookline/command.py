@@ -18,6 +18,7 @@ _COMMANDS: Final = {
     "spool": "See and drain what waits for Kafka in the gateway's spool.",
     "consumer": "Apply events: run your handlers, each event once and in order.",
     "monitor": "Read the execution log into a store that answers questions about it.",
+    "console": "Serve the pages for people: figures, events, dead letters, alerts.",
     "parked": "See which keys are parked, and try them again at once.",
     "dead-letters": "See, redrive or discard what was given up on.",
     "connections": "See and change which connections there are; pause, revoke.",

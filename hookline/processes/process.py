@@ -24,6 +24,8 @@ class Process(msgspec.Struct, frozen=True):
 
     telemetry: Telemetry
     resolver: Resolver
+    #: What the resolver gave is kept out of every text that goes through it.
+    redactor: Redactor
 
 
 def resolver_for(
@@ -53,7 +55,7 @@ def set_up(
     if installed.logger_provider is not None:
         export = LogExport(installed.logger_provider, redactor, installed.sampling_bound, always)
         logging.getLogger().addHandler(export)
-    return Process(installed, resolver_for(environ, redactor, settings.credentials))
+    return Process(installed, resolver_for(environ, redactor, settings.credentials), redactor)
 
 
 def tune() -> None:
