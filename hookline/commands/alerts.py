@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import getpass
 import json
 import os
 import re
-import socket
 import time
 from pathlib import Path
 from typing import Any, Final
@@ -20,6 +18,7 @@ from consumer.monitor.alerts.reference import alerts_page
 from consumer.monitor.alerts.rules import load_rules
 from consumer.monitor.alerts.silences import MAX_SILENCE_S, Silence, silenced
 from consumer.monitor.alerts.states import Alert, State
+from hookline.commands.auditing import command_audit, whoami
 from hookline.commands.config import config_option
 from hookline.commands.letter_filter import ago, lines, printable
 from hookline.processes.alerting import open_alert_store
@@ -104,22 +103,28 @@ def silence(
     store = open_alert_store(settings, resolver_for(os.environ, Redactor(), settings.credentials))
     now_ms = int(time.time() * 1000)
     try:
+        audit = command_audit(settings)
+        # Urgent: alerts are silenced above all while something is away, such as Kafka.
         if end is not None:
-            if not store.end_silence(end, now_ms):
-                raise ConfigurationError(
-                    f"there is no silence {end} that counts; `hookline alerts list --silences`"
-                )
+            with audit.change("alert.end_silence", str(end), urgent=True):
+                if not store.end_silence(end, now_ms):
+                    raise ConfigurationError(
+                        f"there is no silence {end} that counts; `hookline alerts list --silences`"
+                    )
             click.echo(f"silence {end} has ended")
             return
-        made = store.silence(
-            Silence(
-                matchers=matchers,
-                from_ms=now_ms,
-                until_ms=now_ms + 1000 * until_s,
-                by=f"{getpass.getuser()}@{socket.gethostname()}",
-                comment=comment,
-            )
+        wanted = Silence(
+            matchers=matchers,
+            from_ms=now_ms,
+            until_ms=now_ms + 1000 * until_s,
+            by=whoami(),
+            comment=comment,
         )
+        target = ",".join(f"{name}={value}" for name, value in matchers.items())
+        until = when(wanted.until_ms)
+        with audit.change("alert.silence", target, urgent=True, until=until) as change:
+            made = store.silence(wanted)
+            change.note(number=made.number)
         covered = [a for a in store.alerts() if made.covers(a, now_ms)]
     finally:
         store.close()
