@@ -27,6 +27,11 @@ def ports(settings: Settings) -> Iterator[Finding]:
     """Each address that a process listens on: free, ours, or somebody else's."""
     gateway, consumer = settings.gateway, settings.consumer
     wanted = {"gateway.listen": gateway.listen, "consumer.listen": consumer.listen}
+    wanted |= {
+        "console.listen": settings.console.listen,
+        "monitor.listen": settings.monitor.listen,
+        "probe.listen": settings.probe.listen,
+    }
     if gateway.workers > 1:
         wanted["gateway.admin_listen"] = gateway.admin_listen
     by_address: dict[str, str] = {}

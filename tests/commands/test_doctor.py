@@ -74,7 +74,12 @@ class Patient:
                 "store": f"sqlite:///{folder}/store.db",
                 "listen": f"127.0.0.1:{free_port()}",
             },
-            "monitor": {"store": f"sqlite:///{folder}/monitor.db"},
+            "monitor": {
+                "store": f"sqlite:///{folder}/monitor.db",
+                "listen": f"127.0.0.1:{free_port()}",
+            },
+            "console": {"listen": f"127.0.0.1:{free_port()}"},
+            "probe": {"listen": f"127.0.0.1:{free_port()}"},
             "spool": {"path": f"{folder}/spool/spool.db", "max_bytes": 1_048_576},
         }
 
@@ -224,9 +229,17 @@ def test_ports_are_free_ours_or_somebody_elses(tmp_path: Path) -> None:
         patient.settings["consumer"]["listen"] = f"127.0.0.1:{ours.port}"
         patient.settings["gateway"]["listen"] = f"127.0.0.1:{theirs.getsockname()[1]}"
         said = patient.said("ports")
-    assert [state for state, _, _ in said] == ["broken", "ok"]
+    assert [state for state, _, _ in said] == ["broken", "ok", "ok", "ok", "ok"]
     assert "no Hookline process answers there" in said[0][1]
     assert said[1][1].endswith("a Hookline process answers and is well")
+
+
+def test_two_that_want_one_port_are_named(tmp_path: Path) -> None:
+    patient = Patient(tmp_path, f"127.0.0.1:{free_port()}", "x")
+    patient.settings["probe"] = patient.settings["console"]
+    texts = [text for state, text, _ in patient.said("ports") if state == "broken"]
+    port = patient.settings["console"]["listen"].rpartition(":")[2]
+    assert texts == [f"probe.listen and console.listen are both port {port}"]
 
 
 def test_a_spool_without_room_is_said(tmp_path: Path) -> None:
