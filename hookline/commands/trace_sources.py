@@ -87,7 +87,8 @@ def with_store(
 
 def _letters(store: Operations, request_id: bytes, story: RequestStory) -> Iterator[StoredLetter]:
     after = looked_at = 0
-    connections = {row.connection for row in (*story.executions, *story.receptions)}
+    connections = {row.connection for row in story.executions}
+    connections |= {row.connection for row in story.receptions}
     wanted = Filter(connection=connections.pop() if len(connections) == 1 else "")
     while looked_at < _MAX_LETTERS and (page := store.letters(wanted, after, _PAGE)):
         yield from (item for item in page if item.letter.request_id == request_id)
