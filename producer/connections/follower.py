@@ -27,8 +27,11 @@ _ASK_EVERY_S: Final = 2.0
 class Listener(Protocol):
     """What is told of the topic, always on the follower's thread."""
 
-    def began(self) -> None:
-        """Reading starts at the topic's beginning: what came before is told again."""
+    def began(self, anew: bool) -> None:
+        """Reading starts at the topic's beginning: what came before is told again.
+
+        `anew`: the place that was read to is gone, so the topic may have lost what it said.
+        """
 
     def came(self, key: bytes | None, value: bytes | None, offset: int) -> None:
         """A record."""
@@ -55,6 +58,7 @@ class Follower:
         # A consumer must not be closed while another thread asks it something.
         self._asking = threading.Lock()
         self._ended = False
+        self._anew = False
         #: Why nothing can be read now; empty while all is well.
         self.problem = "Kafka has not answered yet"
 
@@ -88,6 +92,7 @@ class Follower:
                 self._follow()
                 return
             except _StartOver:
+                self._anew = True
                 log.warning("%s was made anew: reading it from its beginning", self._about)
             # The thread's top: the process goes on with what it knows, and this tries again.
             except Exception as error:
@@ -101,7 +106,8 @@ class Follower:
         consumer = self._access.reader()
         self._consumer = consumer
         try:
-            self._listener.began()
+            self._listener.began(self._anew)
+            self._anew = False
             while problem := self._access.problem(consumer):
                 self._say(problem)
                 # What the client has to say waits for this, in memory and without a bound.

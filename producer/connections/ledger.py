@@ -7,6 +7,7 @@ never counts as the one before it.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import KeysView
 from enum import StrEnum
 from typing import Final
 
@@ -152,6 +153,10 @@ class Ledger:
         """The keys of all that is held about a connection, its own first."""
         found = [key for key in self._values if key.connection == connection_id]
         return sorted(found, key=lambda key: (key.revocation, key.secret_name))
+
+    def all_keys(self) -> KeysView[RecordKey]:
+        """Of every record that counts."""
+        return self._values.keys()
 
     def values(self) -> list[tuple[bytes, bytes]]:
         """Every record that counts, as it came: what a snapshot holds."""

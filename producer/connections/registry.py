@@ -25,10 +25,12 @@ from producer.connections.serving import Serving
 from producer.connections.snapshot import Snapshot
 from producer.gateway.connections import ConnectionTable
 from schemas.connection import Connection
+from schemas.connection_record import RecordKey
 
 log = logging.getLogger("hookline.connections")
 
 _TURN_S: Final = 0.5
+_NAMED: Final = 20
 _CONFIRM_EVERY_S: Final = 5.0
 _SNAPSHOT_EVERY_S: Final = 60.0
 _SNAPSHOT_AGAIN_S: Final = 1.0
@@ -75,6 +77,7 @@ class ConnectionRegistry:
         self._snapshot_problem = ""
         self._knocking: Future[None] | None = None
         self._nobody_listens = False
+        self._made_anew = False
         # Seeding: done when what was written has been read back.
         self._seeder = Seeder(
             plan.access, plan.listed, plan.written_by, lambda: self._ledger, self._lock
@@ -149,8 +152,9 @@ class ConnectionRegistry:
 
     # What the follower tells, on its thread.
 
-    def began(self) -> None:
+    def began(self, anew: bool = False) -> None:
         """See `follower.Listener`."""
+        self._made_anew |= anew
         self._reading = Ledger(self._plan.environment)
 
     def came(self, key: bytes | None, value: bytes | None, offset: int) -> None:
@@ -177,15 +181,10 @@ class ConnectionRegistry:
     def _adopt(self) -> None:
         """What was read from the beginning takes the place of what was known before."""
         before, after = self._ledger, self._reading
-        if self._caught_up_s is not None and before.ids() and not after.ids():
-            self._say(
-                "the connections topic has become empty: this gateway goes on with what it knew; "
-                "make the topic anew with `hookline topics apply`, restart the gateways to seed it "
-                "from the file, and revoke again what was revoked"
-            )
-            # What is written from here on is added to what was known.
-            before.next_offset = after.next_offset
-            self._reading = before
+        served = self._caught_up_s is not None or self._from_snapshot
+        lost = [key for key in before.all_keys() if key not in after.all_keys()]
+        if served and lost and (self._made_anew or not after.ids()):
+            self._go_on(before, after, lost)
             return
         self._ledger = after
         for name in {*before.ids(), *after.ids()}:
@@ -198,6 +197,24 @@ class ConnectionRegistry:
                 extra={"data": {"connections": len(after.ids()), "offset": after.next_offset}},
             )
         self._from_snapshot = ""
+
+    def _go_on(self, before: Ledger, after: Ledger, lost: list[RecordKey]) -> None:
+        """The topic has forgotten: to believe it would accept again what was revoked."""
+        for key, value in after.values():
+            name = before.apply(key, value, 0)
+            if name is not None:
+                self._show(name)
+        # What is written from here on is added to what was known.
+        before.next_offset = after.next_offset
+        self._reading = before
+        self._changed = True
+        names = [key.encode().decode() for key in lost]
+        log.error(
+            "the connections topic has lost records, as if made anew: this gateway goes on with "
+            "what it knew until it ends. See that the topic is there (`hookline topics apply`), "
+            "restart a gateway to seed it from the file, then apply and revoke again what is lost",
+            extra={"data": {"count": len(names), "lost": sorted(names)[:_NAMED]}},
+        )
 
     def _show(self, name: str) -> None:
         """Bring the table to what the ledger says of one connection, at once."""

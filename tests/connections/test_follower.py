@@ -20,8 +20,8 @@ class Heard:
     def __init__(self) -> None:
         self.told: list[str] = []
 
-    def began(self) -> None:
-        self.told.append("began")
+    def began(self, anew: bool) -> None:
+        self.told.append("began anew" if anew else "began")
 
     def came(self, key: bytes | None, value: bytes | None, offset: int) -> None:
         self.told.append(f"{(key or b'').decode()} at {offset}")

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from confluent_kafka.admin import AdminClient
 from msgspec.structs import replace
 
 from producer.connections.clients import TopicAccess
@@ -234,6 +235,30 @@ def _records(fleet: Fleet) -> int:
             count += 1
     finally:
         reader.close()
+
+
+def test_a_topic_that_is_made_anew_and_seeded_undoes_no_revocation(
+    kafka: KafkaBroker, tmp_path: Path
+) -> None:
+    with Fleet(kafka, tmp_path, [entry("good"), entry("gone")]) as fleet:
+        with fleet.editor() as editor:
+            editor.revoke("gone")
+        until(lambda: fleet.answers("gone") == [404])
+        admin = AdminClient({"bootstrap.servers": kafka.bootstrap_servers, "log_level": 0})
+        admin.delete_topics([fleet.topic])[fleet.topic].result(30)
+        until(lambda: fleet.topic not in admin.list_topics(timeout=10).topics)
+        kafka.create_topic(fleet.topic, 1, cleanup_policy="compact")
+        with fleet.editor() as editor:
+            # As another gateway's start would.
+            for name in ("gone", "late"):
+                editor.put(name, lambda _, name=name: connection(name))
+        until(lambda: fleet.answers("late") == [200], 60)
+        assert fleet.answers("gone") == [404]
+        assert fleet.answers("good") == [200]
+        assert "has lost records" in fleet.log()
+        with fleet.editor() as editor:
+            editor.revoke("good")
+        until(lambda: fleet.answers("good") == [404])
 
 
 def test_a_start_while_kafka_is_away_undoes_no_revocation(

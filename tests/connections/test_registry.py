@@ -197,3 +197,56 @@ def test_a_snapshot_that_could_not_be_written_is_written_a_second_later(
         found = kept.read(ENVIRONMENT, time.time())
         assert not isinstance(found, str)
         assert found[0].revoked("acme")
+
+
+def test_a_topic_found_empty_after_a_start_from_the_snapshot_undoes_no_revocation(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    listed = [connection("good"), connection("gone")]
+    with a_rig(noted(tmp_path), listed) as rig:
+        rig.registry.began()
+        rig.turn()
+        assert rig.serves("good")
+        # Kafka is back, and somebody has made the topic anew.
+        rig.registry.ended(0)
+        rig.turn()
+        rig.registry._chores.shutdown()
+        assert rig.topic.written == []
+        assert rig.serves("good")
+        assert not rig.serves("gone")
+        assert "has lost records" in caplog.text
+
+
+def test_a_topic_that_was_made_anew_and_seeded_by_another_undoes_no_revocation(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    good, gone, half = connection("good"), connection("gone"), connection("half")
+    revoked = [revocation("gone"), revocation("half", "old")]
+    with a_rig() as rig:
+        rig.read(record(good), record(gone), record(half), record(connection("by-hand")), *revoked)
+        assert rig.serves("half")
+        # The place that was read to is gone: it is read anew, and there is less.
+        rig.registry.began(anew=True)
+        rig.tell(record(good), record(gone), record(half), record(connection("new")))
+        rig.registry.ended(4)
+        assert rig.serves("good")
+        assert rig.serves("new")
+        assert not rig.serves("gone")
+        entry = rig.table.find("half")
+        assert entry is None or entry.keys.names() == ()
+        # 404 would disable the hook.
+        assert rig.serves("by-hand")
+        (told,) = [vars(one)["data"] for one in caplog.records if "has lost" in one.message]
+        lost = ["by-hand", "gone/revoked", "half/revoked/old"]
+        assert told["lost"] == [f"{ENVIRONMENT}/{name}" for name in lost]
+        # What comes from here on counts.
+        rig.tell((record(good)[0], None), at=4)
+        assert not rig.serves("good")
+
+
+def test_what_was_removed_is_gone_when_the_topic_is_read_anew_after_a_fault() -> None:
+    with a_rig() as rig:
+        rig.read(record(connection()), record(connection("other")), revocation())
+        rig.read(record(connection()))
+        assert rig.serves()
+        assert not rig.serves("other")
