@@ -6,8 +6,9 @@ the execution log below a tenth of what its events cost.
 
 from __future__ import annotations
 
+from array import array
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import MutableSequence, Sequence
 from itertools import count
 from typing import Any, Final
 
@@ -27,6 +28,13 @@ NO_REQUEST_ID: Final = bytes(SIZE_BYTES)
 _REMARKABLE: Final = frozenset({Outcome.PARKED, Outcome.DEAD_LETTERED, Outcome.STALE})
 _WITH_REASON: Final = frozenset({Outcome.PARKED, Outcome.DEAD_LETTERED})
 _KIND_FIELDS: Final = Kind.__struct_fields__
+_NUMBERS: Final = (
+    *("kind", "partitions", "offsets", "outcome", "occurred_at", "received_at", "in_kafka_at"),
+    *("polled_at", "read_ns", "verify_ns", "identify_ns", "lane_ns", "handler_ns", "failures"),
+    "flags",
+)
+#: So few records at a time that they stay in the processor's cache while their columns are taken.
+_BLOCK: Final = 100
 
 
 class Origin(msgspec.Struct, frozen=True):
@@ -49,12 +57,12 @@ class Committed(msgspec.Struct, frozen=True, gc=False):
 
 def weighed(
     committed: Committed, sampling: ExecutionSampling, committed_at_us: int
-) -> tuple[Committed, list[int]]:
+) -> tuple[Committed, Sequence[int]]:
     """What of a commit is to be written, and for how many each event stands."""
     records, outcomes = committed.records, committed.outcomes
     one_in, bound = sampling.one_in, sampling.bound
     if one_in == 1:
-        return committed, [1] * len(records)
+        return committed, array("q", [1]) * len(records)
     slow_before_us = committed_at_us - sampling.slow_us
     weights = [
         # As `ExecutionSampling.weight`, whose call would cost more than a column.
@@ -79,30 +87,68 @@ def weighed(
 
 
 def columns(
-    origin: Origin, committed: Committed, weights: list[int], committed_at_us: int
+    origin: Origin, committed: Committed, weights: Sequence[int], committed_at_us: int
 ) -> Executions:
     """A batch of at least one event; `committed_at_us` is the wall's time of its end."""
     records, outcomes = committed.records, committed.outcomes
     began_ns, ended_ns = committed.began_ns, committed.ended_ns
     wall_us = committed_at_us - ended_ns // 1000
-    events = [record.event or _unreadable(record) for record in records]
     kinds: defaultdict[tuple[str, ...], int] = defaultdict(count().__next__)
-    kind = [
-        kinds[
-            event.environment,
-            event.tenant,
-            event.connection,
-            event.provider,
-            event.event_type,
-            event.resource_type,
-            event.source,
-        ]
-        for event in events
-    ]
     codes = {outcome: code for code, outcome in enumerate(dict.fromkeys(outcomes))}
-    failures = [record.attempts for record in records]
+    request_ids: list[bytes] = []
+    event_ids: list[str] = []
+    resource_ids: list[str] = []
+    numbers = {name: array("q") for name in _NUMBERS}
+    put = {name: column.fromlist for name, column in numbers.items()}
+    for first in range(0, len(records), _BLOCK):
+        block = records[first : first + _BLOCK]
+        events = [record.event or _unreadable(record) for record in block]
+        request_ids += [event.request_id for event in events]
+        event_ids += [event.event_id for event in events]
+        resource_ids += [event.resource_id for event in events]
+        put["kind"](
+            [
+                kinds[
+                    event.environment,
+                    event.tenant,
+                    event.connection,
+                    event.provider,
+                    event.event_type,
+                    event.resource_type,
+                    event.source,
+                ]
+                for event in events
+            ]
+        )
+        put["occurred_at"]([event.occurred_at_us or 0 for event in events])
+        put["received_at"]([event.received_at_us for event in events])
+        put["read_ns"]([event.read_ns for event in events])
+        put["verify_ns"]([event.verify_ns for event in events])
+        put["identify_ns"]([event.identify_ns for event in events])
+        put["partitions"]([record.partition.number for record in block])
+        put["offsets"]([record.offset for record in block])
+        put["failures"]([record.attempts for record in block])
+        # Kafka's time of an event that comes from where it was parked is not kept there.
+        put["in_kafka_at"](
+            [0 if record.parked_at_ms else record.timestamp_ms * 1000 for record in block]
+        )
+        put["polled_at"]([record.polled_ns // 1000 + wall_us for record in block])
+        # One that no handler was called for waited until its transaction began.
+        put["lane_ns"]([(record.started_ns or began_ns) - record.polled_ns for record in block])
+        put["handler_ns"](
+            [record.started_ns and record.handled_ns - record.started_ns for record in block]
+        )
+        put["flags"](
+            [
+                (SAMPLED if record.parent is not None else 0)
+                | (WAS_PARKED if record.parked_at_ms else 0)
+                for record in block
+            ]
+        )
+    numbers["outcome"].fromlist([codes[outcome] for outcome in outcomes])
     reasons: list[dict[str, Any]] = []
     attempts: list[dict[str, Any]] = []
+    failures = numbers["failures"]
     if any(failures) or not _WITH_REASON.isdisjoint(codes):
         _explain(committed, failures, reasons, attempts)
     return Executions(
@@ -114,43 +160,19 @@ def columns(
         commit_ns=ended_ns - began_ns,
         kinds=[dict(zip(_KIND_FIELDS, of, strict=True)) for of in kinds],
         outcomes=[outcome.value for outcome in codes],
-        request_ids=b"".join([event.request_id for event in events]),
-        kind=kind,
-        event_ids=[event.event_id for event in events],
-        resource_ids=[event.resource_id for event in events],
-        partitions=[record.partition.number for record in records],
-        offsets=[record.offset for record in records],
-        outcome=[codes[outcome] for outcome in outcomes],
-        occurred_at=[event.occurred_at_us or 0 for event in events],
-        received_at=[event.received_at_us for event in events],
-        # Kafka's time of an event that comes from where it was parked is not kept there.
-        in_kafka_at=[
-            0 if record.parked_at_ms else record.timestamp_ms * 1000 for record in records
-        ],
-        polled_at=[record.polled_ns // 1000 + wall_us for record in records],
-        read_ns=[event.read_ns for event in events],
-        verify_ns=[event.verify_ns for event in events],
-        identify_ns=[event.identify_ns for event in events],
-        # One that no handler was called for waited until its transaction began.
-        lane_ns=[(record.started_ns or began_ns) - record.polled_ns for record in records],
-        handler_ns=[
-            record.handled_ns - record.started_ns if record.started_ns else 0 for record in records
-        ],
-        failures=failures,
-        flags=[
-            (SAMPLED if record.parent is not None else 0)
-            | (WAS_PARKED if record.parked_at_ms else 0)
-            for record in records
-        ],
+        request_ids=b"".join(request_ids),
+        event_ids=event_ids,
+        resource_ids=resource_ids,
         weights=weights,
         reasons=reasons,
         attempts=attempts,
+        **numbers,
     )
 
 
 def _explain(
     committed: Committed,
-    failures: list[int],
+    failures: MutableSequence[int],
     reasons: list[dict[str, Any]],
     attempts: list[dict[str, Any]],
 ) -> None:

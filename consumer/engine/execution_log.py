@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
 from consumer.engine.execution_columns import Committed, Origin, columns, weighed
@@ -79,7 +79,7 @@ class ExecutionLog:
             part, of = _cut(kept, weights, first, first + _MOST_EVENTS)
             self._send(part, of, committed_at_us)
 
-    def _send(self, part: Committed, weights: list[int], committed_at_us: int) -> None:
+    def _send(self, part: Committed, weights: Sequence[int], committed_at_us: int) -> None:
         value = EXECUTIONS.encode(columns(self._origin, part, weights, committed_at_us))
         events = len(weights)
         if len(value) > _LARGEST_BYTES and events > 1:
@@ -91,8 +91,8 @@ class ExecutionLog:
 
 
 def _cut(
-    committed: Committed, weights: list[int], first: int, end: int
-) -> tuple[Committed, list[int]]:
+    committed: Committed, weights: Sequence[int], first: int, end: int
+) -> tuple[Committed, Sequence[int]]:
     if first == 0 and end >= len(weights):
         return committed, weights
     part = Committed(

@@ -291,7 +291,7 @@ class Stage:
 
     def _kafka_away(self, running: Running, broker: SaslBroker, traffic: Traffic) -> None:
         """The topics as Kafka has them; then without it, so that webhooks go to the spool."""
-        for what in ("events", "quarantine", "dead_letters", "connections"):
+        for what in ("events", "quarantine", "dead_letters", "connections", "executions"):
             topic = running.settings["topics"][what]
             self.places[f"topics/{what}"] = _records(broker.bootstrap_servers, topic)
         broker.stop()
@@ -317,7 +317,7 @@ def _own_environ() -> dict[str, str]:
 
 
 def _topics(running: Running) -> list[str]:
-    names = ("events", "quarantine", "dead_letters", "connections")
+    names = ("events", "quarantine", "dead_letters", "connections", "executions")
     return [running.settings["topics"][name] for name in names]
 
 

@@ -43,6 +43,7 @@ class Running:
         connections_topic = broker.create_topic(
             f"connections-{unique}", 1, cleanup_policy="compact"
         )
+        executions = broker.create_topic(f"executions-{unique}", 2)
         self.settings: dict[str, Any] = {
             "environment": "test",
             "kafka": {"bootstrap_servers": broker.bootstrap_servers},
@@ -52,6 +53,7 @@ class Running:
                 "events": self.events_topic,
                 "quarantine": quarantine,
                 "connections": connections_topic,
+                "executions": executions,
                 "partitions": 4,
             },
             "consumer": {

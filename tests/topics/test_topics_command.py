@@ -91,15 +91,14 @@ def test_events_carry_the_brokers_time_also_on_a_topic_that_was_there_before(
     prefix, broker = uuid4().hex, kafka.bootstrap_servers
     kafka.create_topic(f"{prefix}.events", 3, segment_ms="3600000")
     producer = Producer({"bootstrap.servers": broker})
-    # A client whose clock is far behind, before and after.
-    producer.produce(f"{prefix}.events", b"before", timestamp=86_400_000)
+    # A client whose clock is behind, before and after.
+    behind_ms = int(time.time() * 1000) - 600_000
+    producer.produce(f"{prefix}.events", b"before", timestamp=behind_ms)
     assert producer.flush(30) == 0
     assert run(tmp_path, broker, prefix, "check").exit_code == 1
+    admin = AdminClient({"bootstrap.servers": broker})
     wanted = load(tmp_path / "hookline.yaml", {})
-    told = [
-        (d.topic.name, d.problem, d.mend)
-        for d in compare(AdminClient({"bootstrap.servers": broker}), wanted)
-    ]
+    told = [(d.topic.name, d.problem, d.mend) for d in compare(admin, wanted)]
     assert (
         f"{prefix}.events",
         "message.timestamp.type is CreateTime",
@@ -108,17 +107,17 @@ def test_events_carry_the_brokers_time_also_on_a_topic_that_was_there_before(
     assert run(tmp_path, broker, prefix, "apply").exit_code == 0
     assert run(tmp_path, broker, prefix, "check").exit_code == 0
     now_ms = time.time() * 1000
-    producer.produce(f"{prefix}.events", b"after", timestamp=86_400_000)
+    producer.produce(f"{prefix}.events", b"after", timestamp=behind_ms)
     assert producer.flush(30) == 0
     consumer = Consumer({"bootstrap.servers": broker, "group.id": prefix})
     consumer.assign([TopicPartition(f"{prefix}.events", n, 0) for n in range(3)])
     found = {m.value(): m.timestamp() for m in consumer.consume(2, 30)}
     consumer.close()
-    assert found[b"before"] == (TIMESTAMP_CREATE_TIME, 86_400_000)
+    assert found[b"before"] == (TIMESTAMP_CREATE_TIME, behind_ms)
     kind, at_ms = found[b"after"]
     assert kind == TIMESTAMP_LOG_APPEND_TIME
     assert abs(at_ms - now_ms) < 60_000
     # What the operator has set besides is as it was.
     resource = ConfigResource(ConfigResource.Type.TOPIC, f"{prefix}.events")
-    settings = AdminClient({"bootstrap.servers": broker}).describe_configs([resource])[resource]
+    settings = admin.describe_configs([resource])[resource]
     assert settings.result(30)["segment.ms"].value == "3600000"
