@@ -304,7 +304,17 @@ def test_a_route_that_does_not_say_who_may_use_it_is_found_at_the_start() -> Non
 
 
 @pytest.mark.parametrize(
-    "path", ["//evil.test", "https://evil.test", "/\\evil.test", "javascript:x", "", None, "/\n/x"]
+    "path",
+    [
+        "//evil.test",
+        "///evil.test",
+        "https://evil.test",
+        "/\\evil.test",
+        "javascript:x",
+        "",
+        None,
+        "/\n/x",
+    ],
 )
 def test_after_the_sign_in_nobody_is_led_away(path: object) -> None:
     assert local_path(path) == "/"

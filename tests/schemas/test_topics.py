@@ -48,6 +48,7 @@ def test_each_has_a_shape_that_a_broker_takes(topic: Topic) -> None:
         "cleanup.policy": topic.cleanup,
         "retention.ms": str(topic.retention_ms),
         "max.message.bytes": str(topic.max_message_bytes),
+        "message.timestamp.type": "LogAppendTime" if topic.append_time else "CreateTime",
     }
 
 
