@@ -19,6 +19,8 @@ _COMMANDS: Final = {
     "consumer": "Apply events: run your handlers, each event once and in order.",
     "monitor": "Read the execution log into a store that answers questions about it.",
     "console": "Serve the pages for people: figures, events, dead letters, alerts.",
+    "alerts": "See what fires, silence it; the rules, also for a Prometheus.",
+    "dashboards": "Print Grafana dashboards.",
     "parked": "See which keys are parked, and try them again at once.",
     "dead-letters": "See, redrive or discard what was given up on.",
     "connections": "See and change which connections there are; pause, revoke.",
