@@ -1,5 +1,5 @@
 """DDSketch's logarithmic buckets as sparse counts: percentiles within a stated relative error, and
-two sketches add up to the sketch of both. Why not a library: docs/decisions/0019-sketches.md.
+two sketches add up to the sketch of both. Why not a library: docs/decisions/0030-sketches.md.
 
 Masson, Rim, Lee: DDSketch (VLDB 2019): bucket i holds the values in (g^(i-1), g^i] with
 g = (1 + e) / (1 - e), and 2 g^i / (g + 1) is within the relative error e of all of them.
