@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from credentials.secret import MASK, Secret
 from hookline.processes.process import resolver_for
-from hookline.processes.stores import _with_password
+from hookline.processes.stores import with_password
 from hookline.settings.credentials import CredentialSettings
 from hookline.settings.model import ConsumerSettings
 from hookline.telemetry.redaction import MIN_SECRET_CHARS, Redactor
@@ -160,6 +160,6 @@ def test_a_stores_password_is_known_as_it_is_and_as_its_url_has_it() -> None:
         store="postgresql://u@h:5432/d", store_password="env:STORE_PASSWORD"
     )
     resolver = resolver_for({"STORE_PASSWORD": "p@ss/w0rd ü"}, redactor, CredentialSettings())
-    url = _with_password(settings, resolver)
+    url = with_password(settings.store, settings.store_password, resolver)
     for text in (f"cannot reach {url}", url.removeprefix("postgresql://"), "it was p@ss/w0rd ü"):
         assert "w0rd" not in redactor.redact(text)
