@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
@@ -22,6 +22,9 @@ _AGAIN_S: Final = 1.0
 _MAX_AGAIN_S: Final = 30.0
 _ASK_AGAIN_S: Final = 0.5
 _ASK_EVERY_S: Final = 2.0
+_CONFIRM_EVERY_S: Final = 5.0
+#: Longer than any call of the thread may take.
+_STUCK_S: Final = 60.0
 
 
 class Listener(Protocol):
@@ -40,6 +43,13 @@ class Listener(Protocol):
         """All that there is below this offset has come; told each time that the end is reached."""
 
 
+class Newest(NamedTuple):
+    """What the partition's leader said: the offset that the next record will have, and when."""
+
+    offset: int
+    at_s: float
+
+
 class _StartOver(Exception):
     """The place that was read to is gone: the topic was made anew."""
 
@@ -54,10 +64,11 @@ class Follower:
         self._about = f"the {access.about} topic"
         name = f"hookline-{access.about}"
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
-        self._consumer: Consumer | None = None
-        # A consumer must not be closed while another thread asks it something.
-        self._asking = threading.Lock()
+        self._turned_s = time.monotonic()
         self._ended = False
+        self._read_to = 0
+        #: As last asked, which is every 5 s while there is an answer; None before the first.
+        self.newest: Newest | None = None
         self._anew = False
         #: Why nothing can be read now; empty while all is well.
         self.problem = "Kafka has not answered yet"
@@ -73,17 +84,9 @@ class Follower:
 
     @property
     def alive(self) -> bool:
-        """False when only a new process helps."""
-        return self._thread.is_alive() or self._stopping.is_set()
-
-    def newest_offset(self) -> int | None:
-        """The offset that the next record will have, asked of the leader; None if it is silent.
-
-        May be called on another thread; blocks for up to 2 s.
-        """
-        with self._asking:
-            found = self._ends(self._consumer) if self._consumer is not None else None
-            return found[1] if found is not None else None
+        """False when only a new process helps: the thread has ended, or stands still."""
+        turning = time.monotonic() - self._turned_s < _STUCK_S
+        return (self._thread.is_alive() and turning) or self._stopping.is_set()
 
     def _run(self) -> None:
         wait_s = _AGAIN_S
@@ -104,12 +107,12 @@ class Follower:
     def _follow(self) -> None:
         self._ended = False
         consumer = self._access.reader()
-        self._consumer = consumer
         try:
             self._listener.began(self._anew)
             self._anew = False
             while problem := self._access.problem(consumer):
                 self._say(problem)
+                self._turned_s = time.monotonic()
                 # What the client has to say waits for this, in memory and without a bound.
                 consumer.poll(0)
                 if self._stopping.wait(_ASK_AGAIN_S):
@@ -124,26 +127,36 @@ class Follower:
             asked_s = time.monotonic()
             while not self._stopping.is_set():
                 message = consumer.poll(_POLL_S)
+                now_s = self._turned_s = time.monotonic()
+                if self._ended and now_s - asked_s > _CONFIRM_EVERY_S:
+                    self._confirm(consumer)
+                    asked_s = time.monotonic()
                 if message is None:
-                    now_s = time.monotonic()
                     if not self._ended and now_s - asked_s > _ASK_EVERY_S:
                         self._say(self._access.problem(consumer))
                         asked_s = time.monotonic()
                     continue
                 error = message.error()
                 if error is None:
-                    offset = message.offset() or 0
-                    self._listener.came(message.key(), message.value(), offset)
-                    if not self._ended and offset + 1 == last:
+                    self._read_to = (message.offset() or 0) + 1
+                    self._listener.came(message.key(), message.value(), self._read_to - 1)
+                    if not self._ended and self._read_to == last:
                         self._end(last)
                 elif error.code() == KafkaError._PARTITION_EOF:
                     self._end(message.offset() or 0)
                 else:
                     self._note(error)
         finally:
-            with self._asking:
-                self._consumer = None
             consumer.close()
+
+    def _confirm(self, consumer: Consumer) -> None:
+        """Ask where the end is. On this thread: poll keeps the client from any other for ever."""
+        found = self._ends(consumer)
+        if found is None:
+            return
+        if found[1] < self._read_to:
+            raise _StartOver
+        self.newest = Newest(found[1], time.monotonic())
 
     def _ends(self, consumer: Consumer) -> tuple[int, int] | None:
         """The offsets of the first record and behind the last; None if the leader is silent."""
@@ -158,6 +171,7 @@ class Follower:
     def _end(self, offset: int) -> None:
         self._say("")
         self._ended = True
+        self._read_to = offset
         self._listener.ended(offset)
 
     def _note(self, error: KafkaError) -> None:

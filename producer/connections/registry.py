@@ -31,7 +31,6 @@ log = logging.getLogger("hookline.connections")
 
 _TURN_S: Final = 0.5
 _NAMED: Final = 20
-_CONFIRM_EVERY_S: Final = 5.0
 _SNAPSHOT_EVERY_S: Final = 60.0
 _SNAPSHOT_AGAIN_S: Final = 1.0
 _SLOW_TIMES: Final = 10
@@ -85,8 +84,6 @@ class ConnectionRegistry:
         self._seeding: Future[None] | None = None
         # How far behind, as the partition's leader last said.
         self._confirmed_s: float | None = None
-        self._confirming: Future[None] | None = None
-        self._newest = 0
         self._changed = False
         self._written_s = self._write_at_s = 0.0
         self._stopping = threading.Event()
@@ -144,7 +141,8 @@ class ConnectionRegistry:
 
     def lag_records(self) -> int:
         """How many records there are that this gateway has not read."""
-        return max(0, self._newest - self._reading.next_offset)
+        newest = self._follower.newest
+        return 0 if newest is None else max(0, newest.offset - self._reading.next_offset)
 
     def age_s(self) -> float:
         """Since when Kafka has not confirmed that nothing is missed; from the start if never."""
@@ -254,8 +252,9 @@ class ConnectionRegistry:
             return
         if self._seeder.due(now_s) and self._idle(self._seeding):
             self._seeding = self._chores.submit(self._seed)
-        if self._idle(self._confirming) and now_s - (self._confirmed_s or 0.0) > _CONFIRM_EVERY_S:
-            self._confirming = self._chores.submit(self._confirm)
+        newest = self._follower.newest
+        if newest is not None and self._reading.next_offset >= newest.offset:
+            self._confirmed_s = max(newest.at_s, self._confirmed_s or 0.0)
         current = (self._confirmed_s or 0.0) > self._written_s + _SNAPSHOT_EVERY_S
         if (self._changed or current) and now_s >= self._write_at_s:
             self._write_snapshot(now_s)
@@ -326,13 +325,6 @@ class ConnectionRegistry:
         with self._lock:
             self._settle()
         self._wake.set()
-
-    def _confirm(self) -> None:
-        newest = self._follower.newest_offset()
-        if newest is not None:
-            self._newest = newest
-            if self._reading.next_offset >= newest:
-                self._confirmed_s = time.monotonic()
 
     def _say_foreign(self) -> None:
         for what in self._reading.foreign:

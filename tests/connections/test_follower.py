@@ -7,6 +7,7 @@ import logging
 import pytest
 from confluent_kafka import Consumer
 
+from producer.connections import follower as follower_module
 from producer.connections.clients import TopicAccess
 from producer.connections.follower import Follower
 from tests.connections.fleet import until
@@ -70,3 +71,56 @@ def test_the_end_is_known_from_the_leader_and_not_from_silence(
         until(lambda: heard.told[-1] == f"later at {records}")
     finally:
         follower.stop(5)
+
+
+@pytest.mark.kafka
+def test_while_nothing_happens_the_leader_is_asked_whether_that_is_so(
+    kafka: KafkaBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(follower_module, "_CONFIRM_EVERY_S", 0.2)
+    access = TopicAccess(
+        kafka.bootstrap_servers,
+        kafka.create_topic("connections-quiet", 1, cleanup_policy="compact"),
+    )
+    follower = Follower(access, Heard())
+    follower.start()
+    try:
+        until(lambda: follower.newest is not None)
+        first = follower.newest
+        until(lambda: follower.newest != first)
+        access.writer().write(b"one", b"x")
+        until(lambda: follower.newest is not None and follower.newest.offset == 1)
+    finally:
+        follower.stop(5)
+
+
+@pytest.mark.kafka
+def test_a_topic_that_has_become_shorter_was_made_anew(
+    kafka: KafkaBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(follower_module, "_CONFIRM_EVERY_S", 0.2)
+    heard = Heard()
+    name = kafka.create_topic("connections-shorter", 1, cleanup_policy="compact")
+    access = TopicAccess(kafka.bootstrap_servers, name)
+    access.writer().write_all([(b"%d" % n, b"x") for n in range(5)])
+    follower = Follower(access, heard)
+    follower.start()
+    try:
+        until(lambda: "ended at 5" in heard.told)
+        # As if it had read as many of a topic that is gone.
+        monkeypatch.setattr(follower, "_read_to", 7)
+        until(lambda: heard.told[-1] == "ended at 5" and "began anew" in heard.told)
+    finally:
+        follower.stop(5)
+
+
+def test_a_thread_that_stands_still_is_not_alive(monkeypatch: pytest.MonkeyPatch) -> None:
+    follower = Follower(TopicAccess("127.0.0.1:1", "connections"), Heard())
+    follower.start()
+    try:
+        assert follower.alive
+        monkeypatch.setattr(follower_module, "_STUCK_S", -1.0)
+        assert not follower.alive
+    finally:
+        follower.stop(5)
+    assert follower.alive, "it was told to end"
