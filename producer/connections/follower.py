@@ -7,6 +7,7 @@ up by anything but Kafka.
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from typing import Final, NamedTuple, Protocol
@@ -23,6 +24,8 @@ _MAX_AGAIN_S: Final = 30.0
 _ASK_AGAIN_S: Final = 0.5
 _ASK_EVERY_S: Final = 2.0
 _CONFIRM_EVERY_S: Final = 5.0
+#: Kafka keeps the record of a removal for a day (`delete.retention.ms`), and then no trace of it.
+_STALE_S: Final = 3600.0
 #: Longer than any call of the thread may take.
 _STUCK_S: Final = 60.0
 
@@ -54,6 +57,10 @@ class _StartOver(Exception):
     """The place that was read to is gone: the topic was made anew."""
 
 
+class _TooLate(Exception):
+    """It was without an answer for so long that it may have missed a removal."""
+
+
 class Follower:
     """Runs on a thread of its own from `start` to `stop`."""
 
@@ -67,6 +74,7 @@ class Follower:
         self._turned_s = time.monotonic()
         self._ended = False
         self._read_to = 0
+        self._proven_s = time.monotonic()
         #: As last asked, which is every 5 s while there is an answer; None before the first.
         self.newest: Newest | None = None
         self._anew = False
@@ -97,6 +105,8 @@ class Follower:
             except _StartOver:
                 self._anew = True
                 log.warning("%s was made anew: reading it from its beginning", self._about)
+            except _TooLate:
+                log.warning("Kafka was away for long: reading %s from its beginning", self._about)
             # The thread's top: the process goes on with what it knows, and this tries again.
             except Exception as error:
                 self.problem = f"{self._about} cannot be followed: {error}"
@@ -106,6 +116,7 @@ class Follower:
 
     def _follow(self) -> None:
         self._ended = False
+        self._proven_s = math.inf
         consumer = self._access.reader()
         try:
             self._listener.began(self._anew)
@@ -138,6 +149,7 @@ class Follower:
                     continue
                 error = message.error()
                 if error is None:
+                    self._prove()
                     self._read_to = (message.offset() or 0) + 1
                     self._listener.came(message.key(), message.value(), self._read_to - 1)
                     if not self._ended and self._read_to == last:
@@ -156,7 +168,14 @@ class Follower:
             return
         if found[1] < self._read_to:
             raise _StartOver
+        self._prove()
         self.newest = Newest(found[1], time.monotonic())
+
+    def _prove(self) -> None:
+        now_s = time.monotonic()
+        if now_s - self._proven_s > _STALE_S:
+            raise _TooLate
+        self._proven_s = now_s
 
     def _ends(self, consumer: Consumer) -> tuple[int, int] | None:
         """The offsets of the first record and behind the last; None if the leader is silent."""
@@ -169,6 +188,7 @@ class Follower:
         return (int(found[0]), int(found[1])) if found is not None else None
 
     def _end(self, offset: int) -> None:
+        self._prove()
         self._say("")
         self._ended = True
         self._read_to = offset

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 
 import pytest
 from confluent_kafka import Consumer
@@ -110,6 +111,26 @@ def test_a_topic_that_has_become_shorter_was_made_anew(
         # As if it had read as many of a topic that is gone.
         monkeypatch.setattr(follower, "_read_to", 7)
         until(lambda: heard.told[-1] == "ended at 5" and "began anew" in heard.told)
+    finally:
+        follower.stop(5)
+
+
+@pytest.mark.kafka
+def test_after_hours_without_kafka_it_reads_again_since_removals_leave_no_trace(
+    kafka: KafkaBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(follower_module, "_CONFIRM_EVERY_S", 0.2)
+    heard = Heard()
+    name = kafka.create_topic("connections-stale", 1, cleanup_policy="compact")
+    access = TopicAccess(kafka.bootstrap_servers, name)
+    access.writer().write(b"one", b"x")
+    follower = Follower(access, heard)
+    follower.start()
+    try:
+        until(lambda: "ended at 1" in heard.told)
+        del heard.told[:]
+        monkeypatch.setattr(follower, "_proven_s", time.monotonic() - 7_200)
+        until(lambda: heard.told[:3] == ["began", "one at 0", "ended at 1"])
     finally:
         follower.stop(5)
 
