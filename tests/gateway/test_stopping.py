@@ -52,12 +52,14 @@ def test_a_sender_that_never_ends_its_body_does_not_hold_up_a_stop(
     cluster: MockCluster, tmp_path: Path
 ) -> None:
     settings = {"gateway": {"shutdown_deadline_ms": 1000, "read_timeout_ms": 60_000}}
-    with Gateway(cluster.bootstrap_servers, tmp_path, settings) as gateway:
-        with HttpSocket(gateway.port) as sender:
-            sender.send(head("/webhooks/acme-github", {"content-length": "1000"}) + b"{")
-            time.sleep(0.3)
-            began_s = time.monotonic()
-            code = gateway.process.stop(15)
-            took_s = time.monotonic() - began_s
+    with (
+        Gateway(cluster.bootstrap_servers, tmp_path, settings) as gateway,
+        HttpSocket(gateway.port) as sender,
+    ):
+        sender.send(head("/webhooks/acme-github", {"content-length": "1000"}) + b"{")
+        time.sleep(0.3)
+        began_s = time.monotonic()
+        code = gateway.process.stop(15)
+        took_s = time.monotonic() - began_s
     assert code in (0, 1)
     assert took_s < 10

@@ -20,14 +20,13 @@ from unittest.mock import patch
 from confluent_kafka import KafkaError
 
 from producer.publish import publisher as publisher_module
-from producer.publish.gathering import Gathering
-from producer.publish.pending import Pending
 from producer.publish.publisher import KafkaPublisher
 from producer.publish.spool import Spool
 from producer.publish.spool_file import Change, SpoolFile
 from producer.publish.spooling_sink import Circuit, SpoolingSink
 from schemas.errors import PublishError, SpoolFailed
 from tests.publish.fake_kafka import POISON, FakeCluster, FakeProducer
+from tests.publish.moody_gathering import MoodyGathering
 from tests.publish.virtual_loop import VirtualLoop
 
 KEYS = [b"key-%d" % n for n in range(4)]
@@ -89,23 +88,6 @@ class FlakyFile(SpoolFile):
         if self._script.disk_broken and self._script.draw.random() < 0.3:
             raise SpoolFailed("input/output error")
         return super().read(after, max_events, max_bytes)
-
-
-class MoodyGathering(Gathering):
-    """Holds for as long as it likes, whatever the load."""
-
-    def __init__(
-        self,
-        loop: asyncio.AbstractEventLoop,
-        produce: Callable[[Pending], None],
-        max_hold_s: float,
-        draw: Random,
-    ) -> None:
-        super().__init__(loop, produce, max_hold_s)
-        self._draw = draw
-
-    def look(self, elapsed_s: float) -> None:
-        self._hold_s = self._draw.choice((0.0, 0.001, 0.01, self._max_hold_s))
 
 
 class SteppingProducer(FakeProducer):
