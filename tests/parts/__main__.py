@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Callable
 
+from tests.parts.browser import browser_and_axe
 from tests.parts.cache import PartMissing
 from tests.parts.jaeger import jaeger_binary
 from tests.parts.kafka import VERSION, kafka_libs
@@ -15,6 +16,7 @@ from tests.parts.redis import redis_server
 from tests.parts.vault import vault_binary
 
 PARTS: dict[str, Callable[[], object]] = {
+    "browser": browser_and_axe,
     "kafka": kafka_libs,
     "postgres": postgres_bin,
     "redis": redis_server,

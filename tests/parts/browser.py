@@ -1,0 +1,74 @@
+"""A real Chromium, driven by Playwright, and axe-core, which looks at pages for those who cannot."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import tarfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from tests.parts.cache import PartMissing, built
+
+AXE_VERSION = "4.10.3"
+_ARGUMENTS = (
+    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"),
+    *("--disable-component-update", "--disable-sync", "--no-first-run"),
+)
+
+
+def chromium_binary() -> str:
+    """Where it is; PartMissing, with what to install, if it or its driver is not there."""
+    try:
+        import playwright  # noqa: F401
+    except ModuleNotFoundError:
+        raise PartMissing("the browser is driven by Playwright: pip install playwright") from None
+    found = shutil.which("chromium") or shutil.which("chromium-browser")
+    if found is None:
+        raise PartMissing("pages are looked at in Chromium: apt-get install chromium")
+    return found
+
+
+def axe_script() -> Path:
+    """axe.min.js, fetched through npm once; PartMissing if it cannot be."""
+    return built(f"axe-core-{AXE_VERSION}", _fetch) / "package" / "axe.min.js"
+
+
+def _fetch(folder: Path) -> None:
+    npm = shutil.which("npm")
+    if npm is None:
+        raise PartMissing("axe-core is fetched by npm: apt-get install npm")
+    done = subprocess.run(
+        [npm, "pack", "--silent", f"axe-core@{AXE_VERSION}"],
+        cwd=folder,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+    )
+    packed = folder / f"axe-core-{AXE_VERSION}.tgz"
+    if done.returncode or not packed.exists():
+        raise PartMissing(f"npm could not fetch axe-core:\n{done.stderr[-2000:]}")
+    with tarfile.open(packed) as archive:
+        archive.extract("package/axe.min.js", folder, filter="data")
+
+
+def browser_and_axe() -> str:
+    """Both, for `python -m tests.parts`."""
+    return f"{chromium_binary()}, {axe_script()}"
+
+
+@contextmanager
+def browser() -> Iterator[Any]:
+    """A running Chromium."""
+    binary = chromium_binary()
+    axe_script()
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=binary, args=list(_ARGUMENTS))
+        try:
+            yield chromium
+        finally:
+            chromium.close()
