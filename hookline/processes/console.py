@@ -69,9 +69,7 @@ def run(settings: Settings) -> int:
     connections = Follower(topic_access(settings, process.resolver), directory)
     gate = Gate(
         tokens.tokens,
-        GateRules(
-            public_url=settings.console.public_url, proxies=tuple(settings.console.proxies)
-        ),
+        GateRules(public_url=settings.console.public_url, proxies=tuple(settings.console.proxies)),
         audit=audit_log(settings, process.resolver, process.redactor.redact),
         used=tokens.used,
         now_us=now_us,
