@@ -1,4 +1,4 @@
-"""A real Chromium, driven by Playwright, and axe-core, which looks at pages for those who cannot."""
+"""A real Chromium, driven by Playwright, and axe-core, which looks for what shuts people out."""
 
 from __future__ import annotations
 
