@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from confluent_kafka import ConsumerGroupTopicPartitions, TopicPartition
+from confluent_kafka import Consumer, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
 
 from consumer.monitor.contract import Gauge, Questions
@@ -76,6 +76,7 @@ class LagSampler:
         self._store = store
         self._clock = clock
         self._admin: AdminClient | None = None
+        self._consumers: dict[str, Consumer] = {}
         self._histories: dict[int, EndHistory] = {}
 
     def run(self) -> bool:
@@ -88,9 +89,7 @@ class LagSampler:
             self._histories.setdefault(partition, EndHistory()).note(end, now_s)
         gauges: list[Gauge] = []
         for group in self._groups:
-            for partition, position in self._positions(self._admin, group).items():
-                if partition not in ends:
-                    continue
+            for partition, position in self._positions(group, sorted(ends)).items():
                 behind = {
                     LAG_EVENTS: float(max(0, ends[partition] - position)),
                     LAG_SECONDS: self._histories[partition].behind_s(position, now_s),
@@ -122,12 +121,18 @@ class LagSampler:
             for place, future in futures.items()
         }
 
-    def _positions(self, admin: AdminClient, group: str) -> dict[int, int]:
-        asked = ConsumerGroupTopicPartitions(group)
-        (future,) = admin.list_consumer_group_offsets([asked], request_timeout=_TIMEOUT_S).values()
-        places = future.result(2 * _TIMEOUT_S).topic_partitions
+    def _positions(self, group: str, partitions: Sequence[int]) -> dict[int, int]:
+        """What a group has committed. By a consumer that never joins it: confluent-kafka 2.16 ends
+        the process (SIGSEGV) where `list_consumer_group_offsets` finds no coordinator, as on a
+        cluster that no group has used yet."""
+        consumer = self._consumers.get(group)
+        if consumer is None:
+            consumer = self._consumers[group] = Consumer(
+                {**self._properties, "group.id": group, "enable.auto.commit": False}
+            )
+        asked = [TopicPartition(self._topic, partition) for partition in partitions]
         return {
             place.partition: place.offset
-            for place in places
-            if place.topic == self._topic and place.offset >= 0 and place.error is None
+            for place in (consumer.committed(asked, timeout=_TIMEOUT_S) if asked else ())
+            if place.offset >= 0 and place.error is None
         }
