@@ -10,13 +10,13 @@ import signal
 import socket
 import sys
 from pathlib import Path
-from typing import NoReturn
+from typing import Final, NoReturn
 
 import click
 
 from hookline.commands.config import config_option
 from hookline.processes.gateway_registry import GatewayRegistry, both
-from hookline.processes.gateway_worker import Worker
+from hookline.processes.gateway_worker import Worker, until_ready
 from hookline.processes.process import Process, set_up
 from hookline.processes.spool_files import warn_of_leftovers
 from hookline.settings.loading import Settings, load
@@ -39,6 +39,10 @@ from producer.publish.spooling_sink import SpoolingSink
 from schemas.errors import ConfigurationError, HooklineError
 
 log = logging.getLogger("hookline.gateway")
+
+#: Until then a start takes no connections while it is not ready, so that a balancer tries another
+#: gateway at once, where a 503 would go back to the sender; after it, health says what is missing.
+_LISTEN_ANYWAY_S: Final = 2.5
 
 
 @click.command("gateway")
@@ -204,8 +208,9 @@ async def serve(settings: Settings, process: Process, worker: Worker | None = No
         share_port=worker is not None,
     )
     if worker is None:
-        await server.start()
         registry.start()
+        await until_ready(ready, stop, _LISTEN_ANYWAY_S)
+        await server.start()
     else:
         worker.answer(
             live=live,

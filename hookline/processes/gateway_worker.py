@@ -66,8 +66,13 @@ class Worker:
 
     async def until_ready(self, ready: Callable[[], Check], stop: asyncio.Event) -> None:
         """Wait until it may take connections."""
-        loop = asyncio.get_running_loop()
-        until_s = loop.time() + _LISTEN_ANYWAY_S
-        while not ready()[0] and not stop.is_set() and loop.time() < until_s:
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), _LOOK_S)
+        await until_ready(ready, stop, _LISTEN_ANYWAY_S)
+
+
+async def until_ready(ready: Callable[[], Check], stop: asyncio.Event, within_s: float) -> None:
+    """Wait until it is, or is to stop, or the time is over."""
+    loop = asyncio.get_running_loop()
+    until_s = loop.time() + within_s
+    while not ready()[0] and not stop.is_set() and loop.time() < until_s:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), _LOOK_S)
