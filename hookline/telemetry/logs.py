@@ -17,6 +17,7 @@ from typing import Any, Final, TextIO
 
 from credentials.secret import MASK
 from hookline.telemetry.redaction import SECRET_NAMES, Redactor
+from hookline.telemetry.repeats import Repeats
 from schemas.errors import ConfigurationError
 from schemas.request_id import current_request_id
 
@@ -273,6 +274,8 @@ def configure_logs(
     root.setLevel(level)
     for name in _CHATTY:
         logging.getLogger(name).setLevel(max(logging.WARNING, root.level))
+    kafka = logging.getLogger("hookline.kafka")
+    kafka.filters[:] = [Repeats()]
     logging.captureWarnings(True)
     sys.excepthook = _log_uncaught
     threading.excepthook = _log_uncaught_in_thread
