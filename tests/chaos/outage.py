@@ -69,8 +69,8 @@ class OutageOutcome(msgspec.Struct, frozen=True, kw_only=True):
         if self.plan.full:
             allowed.add("503 unavailable")
         if self.plan.kill or self.replaced:
-            # Not ready yet, so that no balancer sends it anything.
-            allowed |= {"no answer", "503 not_served"}
+            # While nobody listens: a start listens when it knows what it may take.
+            allowed.add("no answer")
         return (
             self.acknowledged > 0
             and self.lost == 0

@@ -67,6 +67,13 @@ def test_a_broker_that_dies_between_write_and_acknowledgement_costs_duplicates_a
         ({"statuses": {"200": 9, "no answer": 1}}, False),
         ({"plan": msgspec.structs.replace(PLAN, full=True)}, False),
         ({"plan": msgspec.structs.replace(PLAN, kill=True), "duplicates": 1}, True),
+        (
+            {
+                "plan": msgspec.structs.replace(PLAN, kill=True),
+                "statuses": {"200": 9, "503 not_served": 1},
+            },
+            False,
+        ),
     ],
 )
 def test_the_judge_sees_each_kind_of_breach(changed: dict[str, Any], holds: bool) -> None:
