@@ -133,6 +133,13 @@ class Follower:
             # The broker says that there is no more only after it has waited for more: its leader
             # says at once where the end is, which that many milliseconds of each start are worth.
             first, last = self._ends(consumer) or (0, -1)
+            if first > 0:
+                log.error(
+                    "%s lacks its first records, which may have been revocations: let nothing but "
+                    "compaction clean it (`hookline topics check`), and revoke them again",
+                    self._about,
+                    extra={"data": {"topic": self._access.topic, "first_offset": first}},
+                )
             if first == last:
                 self._end(last)
             asked_s = time.monotonic()

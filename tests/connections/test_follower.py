@@ -6,7 +6,8 @@ import logging
 import time
 
 import pytest
-from confluent_kafka import Consumer
+from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka.admin import AdminClient
 
 from producer.connections import follower as follower_module
 from producer.connections.clients import TopicAccess
@@ -147,3 +148,26 @@ def test_a_thread_that_stands_still_is_not_alive(monkeypatch: pytest.MonkeyPatch
     finally:
         follower.stop(5)
     assert follower.alive, "it was told to end"
+
+
+@pytest.mark.kafka
+def test_a_topic_whose_first_records_were_deleted_is_told_since_it_may_have_said_more(
+    kafka: KafkaBroker, caplog: pytest.LogCaptureFixture
+) -> None:
+    name = kafka.create_topic("connections-deleted", 1, cleanup_policy="delete")
+    access = TopicAccess(kafka.bootstrap_servers, name)
+    access.writer().write_all([(b"%d" % n, b"x") for n in range(5)])
+    admin = AdminClient({"bootstrap.servers": kafka.bootstrap_servers, "log_level": 0})
+    # As its retention does.
+    (deleted,) = admin.delete_records([TopicPartition(name, 0, 3)]).values()
+    deleted.result(30)
+    heard = Heard()
+    follower = Follower(access, heard)
+    follower.start()
+    try:
+        until(lambda: "ended at 5" in heard.told)
+        assert heard.told == ["began", "3 at 3", "4 at 4", "ended at 5"]
+    finally:
+        follower.stop(5)
+    (told,) = [one for one in caplog.records if "topics check" in one.message]
+    assert name in str(vars(told)["data"])
