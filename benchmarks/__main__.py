@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import click
 
-from benchmarks import gateway, monitor
+from benchmarks import console, gateway, monitor
 from benchmarks.consumer import comparison, ids, io_bound, stuck
 from benchmarks.gateway import soak
 from benchmarks.options import NotBelievable, Options
@@ -30,6 +30,7 @@ PARTS: Final[dict[str, Callable[[Options], dict[str, Any]]]] = {
     "stuck": stuck.run,
     "io": io_bound.run,
     "ids": ids.run,
+    "console": console.run,
     "monitor": monitor.run,
 }
 

@@ -6,8 +6,9 @@ import logging
 import secrets
 import time
 from collections.abc import Awaitable, Callable
-from typing import Final
+from typing import Final, cast
 
+from msgspec.structs import replace
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
@@ -23,8 +24,10 @@ from console.access.auditing import audited
 from console.live import Live
 from console.pages import alerts, connections, dead_letters, events, overview, parked, requests
 from console.problems import Problem
+from console.remembering import Remembered
 from console.rendering import THEMES, Pages, load_assets
 from console.visit import Parts, Visit
+from consumer.monitor.contract import Questions
 from schemas.api_token import Scope
 from schemas.errors import HooklineError
 from schemas.request_id import RANDOM_BYTES, current_request_id, make
@@ -47,7 +50,8 @@ class Console:
     """The application's parts and endpoints."""
 
     def __init__(self, parts: Parts, gate: Gate, live: Check, ready: Check) -> None:
-        self._parts = parts
+        remembered = Remembered(parts.questions, parts.now_us)
+        self._parts = replace(parts, questions=cast(Questions, remembered))
         self._gate = gate
         self._live, self._ready = live, ready
         self._news = Live(parts.questions, gate.tokens.environment)
