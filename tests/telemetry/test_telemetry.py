@@ -300,8 +300,14 @@ def test_every_name_of_a_duration_has_buckets_in_seconds():
         for value in vars(names).values()
         if isinstance(value, str) and value.startswith("hookline_") and value.endswith("_seconds")
     }
-    # An age that is read as it is, not a distribution.
+    # An age or a moment that is read as it is, not a distribution.
     durations -= {
+        names.CONNECTION_LONGEST_PAUSE_SECONDS,
+        names.CONNECTION_SILENT_SECONDS,
+        names.LAG_SECONDS,
+        names.PROBE_STEP_SECONDS,
+        names.PROBE_SUCCESS_TIMESTAMP_SECONDS,
+        names.SECRETS_END_SECONDS,
         names.OLDEST_UNFINISHED_SECONDS,
         names.SPOOL_OLDEST_SECONDS,
         names.CONNECTIONS_AGE_SECONDS,
