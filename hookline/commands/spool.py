@@ -48,7 +48,7 @@ def status(config: Path | None, as_json: bool) -> None:
     found, locked = [], []
     for path in _paths(settings):
         try:
-            file = SpoolFile(path)
+            file = SpoolFile(path, marks=False)
         except SpoolLocked:
             locked.append(path)
             continue

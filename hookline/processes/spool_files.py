@@ -50,7 +50,7 @@ def warn_of_leftovers(settings: Settings) -> None:
         if file in own:
             continue
         try:
-            spool = SpoolFile(file)
+            spool = SpoolFile(file, marks=False)
         except SpoolLocked:
             # Another gateway has it, or somebody drains it now.
             continue

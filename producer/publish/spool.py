@@ -93,6 +93,9 @@ class Spool:
         self._kicked = False
         self._retrying = False
         self._closing: asyncio.Future[None] | None = None
+        if not file.marked:
+            self._work.check = True
+            self._kick()
 
     def append(self, record: Record, waiter: Waiter | None, *, produced: bool = False) -> Row:
         """Take it in, behind all others; `waiter` ends when it is on the disk, or SpoolFailed.

@@ -33,6 +33,13 @@ _TABLES: Final = (
     "INSERT INTO state VALUES (0, 0)",
 )
 
+#: A full disk, and one that fails in another way.
+_NO_ROOM: Final = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR})
+_DAMAGED: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+_MOVE_ASIDE: Final = (
+    "if it is damaged, move it aside with its -wal file, keep both, and start again"
+)
+
 Headers = list[tuple[str, str | bytes | None]]
 
 
@@ -92,9 +99,13 @@ def unpack_headers(packed: bytes) -> Headers:
 class SpoolFile:
     """Its folder is made if it is missing. Not for two threads at once."""
 
-    def __init__(self, path: Path, *, synchronous: str = "FULL") -> None:
-        """SpoolLocked if another process has it, SpoolError if it cannot be used at all."""
+    def __init__(self, path: Path, *, synchronous: str = "FULL", marks: bool = True) -> None:
+        """SpoolLocked if another process has it, SpoolError if it cannot be used at all.
+
+        `marks`: a kill from here on is known to the next; not for one who only looks.
+        """
         self.path = path
+        self._marks = marks
         try:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             # Bodies of webhooks are personal data. SQLite gives -wal the same mode.
@@ -115,10 +126,7 @@ class SpoolFile:
                     f"{path} is open in another process: a spool has one gateway. Stop that one, "
                     "or give each its own spool.path"
                 ) from error
-            raise SpoolError(
-                f"{path} cannot be read as a spool ({error}): if it is damaged, move it aside with "
-                "its -wal file, keep both, and start again"
-            ) from error
+            raise self._unusable(error) from error
         except BaseException:
             self._db.close()
             raise
@@ -137,7 +145,8 @@ class SpoolFile:
                 f"{self.path} is of version {version} of the spool, and this Hookline knows "
                 f"{VERSION}: start the newer one and let it drain, or name another spool.path"
             )
-        db.execute("PRAGMA auto_vacuum=INCREMENTAL")
+        if not tables:
+            db.execute("PRAGMA auto_vacuum=INCREMENTAL")
         db.execute("PRAGMA journal_mode=WAL")
         db.execute(f"PRAGMA synchronous={synchronous}")
         # What is removed is overwritten where that costs no further write.
@@ -150,13 +159,20 @@ class SpoolFile:
             db.execute(f"PRAGMA user_version={VERSION}")
         #: The process before did not come to close it: it may have sent some that are still here.
         self.was_killed = bool(db.execute("SELECT open FROM state").fetchone()[0])
-        db.execute("UPDATE state SET open = 1")
         db.execute("COMMIT")
+        #: False while the disk has not taken that it is open: `check` tries again.
+        self.marked = not self._marks
+        try:
+            self.check()
+        except SpoolFailed as error:
+            # On a full disk it can still be drained, and while Kafka takes events none comes here.
+            if _code(error.__cause__) not in _NO_ROOM:
+                raise
 
     def totals(self) -> Totals:
-        """Counted anew."""
+        """Counted anew; SpoolError if the file is damaged."""
         size = "coalesce(sum(length(key) + length(value) + length(headers)), 0)"
-        with self._failing():
+        try:
             events, held, oldest_ms, last = self._db.execute(
                 f"SELECT count(*), {size}, coalesce(min(spooled_ms), 0),"
                 " coalesce(max(number), 0) FROM records"
@@ -164,6 +180,8 @@ class SpoolFile:
             refused, refused_bytes, last_refused = self._db.execute(
                 f"SELECT count(*), {size}, coalesce(max(number), 0) FROM refused"
             ).fetchone()
+        except sqlite3.Error as error:
+            raise self._unusable(error) from error
         return Totals(events, held, oldest_ms, max(last, last_refused), refused, refused_bytes)
 
     def write(self, change: Change) -> None:
@@ -213,8 +231,11 @@ class SpoolFile:
 
     def check(self) -> None:
         """Write something; SpoolFailed while the disk does not take it."""
+        if not self._marks:
+            return
         with self._failing(), self._transaction() as db:
-            db.execute("UPDATE state SET written_ms = ?", (time.time_ns() // 1_000_000,))
+            db.execute("UPDATE state SET written_ms = ?, open = 1", (time.time_ns() // 1_000_000,))
+        self.marked = True
 
     def shrink(self) -> bool:
         """Give some of the free space back to the file system; False when none is left."""
@@ -243,8 +264,9 @@ class SpoolFile:
     def close(self) -> None:
         """Let go of the file."""
         # Whatever cannot be written now is written at the next start.
-        with suppress(sqlite3.Error):
-            self._db.execute("UPDATE state SET open = 0")
+        if self._marks:
+            with suppress(sqlite3.Error):
+                self._db.execute("UPDATE state SET open = 0")
         with suppress(sqlite3.Error):
             self._db.close()
 
@@ -267,7 +289,16 @@ class SpoolFile:
         try:
             yield
         except sqlite3.Error as error:
-            raise SpoolFailed(f"the spool {self.path} does not work: {error}") from error
+            then = f"; {_MOVE_ASIDE}" if _code(error) in _DAMAGED else ""
+            raise SpoolFailed(f"the spool {self.path} does not work: {error}{then}") from error
+
+    def _unusable(self, error: sqlite3.Error) -> SpoolError:
+        if _code(error) in _NO_ROOM:
+            return SpoolError(
+                f"the disk of {self.path} does not take what is written ({error}): make room there "
+                "or mend it, and start again; what the file holds is safe"
+            )
+        return SpoolError(f"{self.path} cannot be read as a spool ({error}): {_MOVE_ASIDE}")
 
 
 def _runs(numbers: Iterable[int]) -> Iterator[tuple[int, int]]:
@@ -285,7 +316,7 @@ def _runs(numbers: Iterable[int]) -> Iterator[tuple[int, int]]:
         yield first, last
 
 
-def _code(error: sqlite3.Error) -> Any:
+def _code(error: BaseException | None) -> Any:
     # Not set on errors of the module itself.
     code = getattr(error, "sqlite_errorcode", 0)
     return code & 0xFF

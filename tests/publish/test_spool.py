@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import resource
 import signal
 import sqlite3
 import stat
@@ -229,21 +228,6 @@ def test_what_is_set_aside_counts_as_bytes_and_not_as_waiting(tmp_path: Path) ->
         await again.close()
 
     run(test())
-
-
-@pytest.fixture
-def small_disk() -> Any:
-    """No file of this process may grow beyond 200 kB, which SQLite sees as a failing write."""
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-
-    def limit(size_bytes: int | None) -> None:
-        soft = limits[0] if size_bytes is None else size_bytes
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, limits[1]))
-
-    yield limit
-    limit(None)
-    signal.signal(signal.SIGXFSZ, before)
 
 
 def test_a_disk_that_takes_no_more_costs_the_new_ones_and_none_of_the_old(
