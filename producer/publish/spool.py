@@ -22,6 +22,9 @@ log = logging.getLogger("hookline.spool")
 
 #: How often a disk that has failed is tried again.
 _RETRY_S: Final = 1.0
+#: On their way to the disk, in memory. A sender that goes away gives its own share back sooner.
+_MAX_UNCOMMITTED: Final = 20_000
+_MAX_UNCOMMITTED_BYTES: Final = 64 * 1024 * 1024
 
 Waiter = asyncio.Future[Acknowledged]
 
@@ -75,7 +78,7 @@ class Spool:
         #: Held and not known to be in Kafka, with those on their way to the disk.
         self.events = totals.events
         self.bytes = totals.bytes
-        self.uncommitted = 0
+        self.uncommitted = self.uncommitted_bytes = 0
         #: In Kafka, and not removed on the disk yet: what a crash would send once more.
         self.removing = 0
         self.refused = totals.refused
@@ -124,6 +127,7 @@ class Spool:
         self.events += 1
         self.bytes += size
         self.uncommitted += 1
+        self.uncommitted_bytes += size
         self._work.appended.append(row)
         self._work.waiters.append(waiter)
         self._kick()
@@ -156,6 +160,13 @@ class Spool:
         """Give free space back to the file system, piece by piece, while nothing else is to do."""
         self._work.shrink = True
         self._kick()
+
+    @property
+    def clogged(self) -> bool:
+        """Whether so much waits for the disk that no more may, until the next commit."""
+        return (
+            self.uncommitted >= _MAX_UNCOMMITTED or self.uncommitted_bytes >= _MAX_UNCOMMITTED_BYTES
+        )
 
     def ready(self) -> tuple[bool, str]:
         """Whether it can take an event, and if not, why."""
@@ -228,6 +239,7 @@ class Spool:
         self._busy = False
         self.commits += 1
         self.uncommitted -= len(work.appended)
+        self.uncommitted_bytes -= sum(row.size_bytes for row in work.appended)
         if work.append_done:
             self.spooled_total += len(work.appended)
             for waiter in work.waiters:

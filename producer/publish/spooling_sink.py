@@ -36,8 +36,6 @@ _MAX_HOLD_S: Final = 0.5
 _PAUSE_S: Final = 1.0
 _FIRST_RETRY_S: Final = 0.5
 _MAX_RETRY_S: Final = 10.0
-#: On their way to the disk, in memory.
-_MAX_UNCOMMITTED: Final = 20_000
 
 
 class Circuit(Enum):
@@ -191,7 +189,7 @@ class SpoolingSink:
     def _into_spool(
         self, topic: str, key: bytes, value: bytes, headers: Headers
     ) -> asyncio.Future[Acknowledged]:
-        if self._spool.uncommitted >= _MAX_UNCOMMITTED:
+        if self._spool.clogged:
             raise Overloaded(f"{self._spool.uncommitted} events wait for the spool's disk")
         future: asyncio.Future[Acknowledged] = self._loop.create_future()
         self._spool.append((topic, key, value, headers), future)

@@ -9,10 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from producer.publish import spool as spool_module
 from producer.publish.pending import SPOOLED
 from producer.publish.spool import Spool
 from producer.publish.spool_file import Change, SpoolFile
-from schemas.errors import SpoolError
+from producer.publish.spooling_sink import SpoolingSink
+from schemas.errors import Overloaded, SpoolError
 from tests.publish.publishing import run, until
 from tests.publish.test_spool import add, row
 
@@ -94,3 +96,26 @@ def test_to_look_at_a_spool_does_not_forget_that_its_gateway_was_killed(tmp_path
     assert after.was_killed
     after.close()
     assert not SpoolFile(path, marks=False).was_killed
+
+
+def test_what_waits_for_a_disk_that_stands_still_is_bounded_in_bytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spool_module, "_MAX_UNCOMMITTED_BYTES", 10_000)
+
+    async def test() -> None:
+        turns: list[Callable[[], None]] = []
+        spool = Spool(SpoolFile(tmp_path / "spool.db"), max_bytes=10**8, run=turns.append)
+        waiting = []
+        while not spool.clogged:
+            waiting.append(add(spool, bytes(1_000)))
+        assert len(waiting) == 10
+        with pytest.raises(Overloaded, match="wait for the spool's disk"):
+            SpoolingSink(spool).publish("events", b"key", b"value", [])
+        await until(lambda: turns)
+        turns.pop()()
+        assert await waiting[-1] == SPOOLED
+        assert not spool.clogged
+        assert spool.uncommitted_bytes == 0
+
+    run(test())
