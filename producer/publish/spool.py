@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any, Final
 
 from producer.publish.pending import SPOOLED, Acknowledged, Record
@@ -210,6 +212,7 @@ class Spool:
         except SpoolFailed as error:
             work.problem = error
             work.removal_done = work.removal_done or self._only_remove(work)
+            self._only_read(work)
         except Exception as error:
             log.exception("a turn of the spool failed")
             work.problem = SpoolFailed(f"a fault of the spool: {type(error).__name__}")
@@ -233,6 +236,18 @@ class Spool:
         except SpoolFailed:
             return False
         return True
+
+    def _only_read(self, work: _Work) -> None:
+        # A full disk gives what it holds: Kafka is to have it, though it cannot be removed here.
+        # Of what was not kept some may be there all the same, and is to be sent by its sender.
+        failed = [] if work.append_done else [row.number for row in work.appended[:1]]
+        failed += [] if work.removal_done or not work.never[0] else [work.never[0]]
+        with suppress(SpoolFailed):
+            for after, events, size in work.reads[len(work.rows) :]:
+                rows = self._file.read(after, events, size)
+                work.rows.append(
+                    [row for row in rows if row.number < min(failed, default=math.inf)]
+                )
 
     def _done(self, work: _Work) -> None:
         problem = work.problem

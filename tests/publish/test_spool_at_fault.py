@@ -62,6 +62,30 @@ def test_a_disk_that_is_full_at_the_start_keeps_nobody_from_starting_or_draining
     run(test())
 
 
+def test_on_a_full_disk_the_drain_reads_on_though_nothing_can_be_removed(
+    tmp_path: Path, small_disk: Limit
+) -> None:
+    path = tmp_path / "spool.db"
+    filled(path, 30)
+
+    async def test() -> None:
+        with full(small_disk):
+            spool = Spool(SpoolFile(path), max_bytes=10**8)
+            numbers: list[int] = []
+            while rows := await spool.read(numbers[-1] if numbers else 0, 10, 10**6):
+                numbers += [one.number for one in rows]
+                for one in rows:
+                    spool.remove(one)
+            assert numbers == list(range(1, 31))
+            assert spool.problem
+            assert (spool.events, spool.removing) == (0, 30)
+        await until(lambda: spool.removing == 0)
+        await spool.close()
+        assert SpoolFile(path).totals().events == 0
+
+    run(test())
+
+
 def test_a_first_start_on_a_full_disk_says_that_it_is_full(
     tmp_path: Path, small_disk: Limit
 ) -> None:
