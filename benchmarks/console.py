@@ -125,6 +125,10 @@ def _served(stage: Stage) -> Iterator[str]:
     )  # fmt: skip
     thread = threading.Thread(target=server.run, args=([listening],))
     thread.start()
+    # As the console's process does at its start.
+    began_s = time.monotonic()
+    stage.app.state.warmer.warm()
+    click.echo(f"  asked beforehand in {(time.monotonic() - began_s) * 1000:.0f} ms")
     try:
         yield f"http://127.0.0.1:{listening.getsockname()[1]}"
     finally:

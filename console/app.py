@@ -27,6 +27,7 @@ from console.problems import Problem
 from console.remembering import Remembered
 from console.rendering import THEMES, Pages, load_assets
 from console.visit import Parts, Visit
+from console.warming import Warmer
 from consumer.monitor.contract import Questions
 from schemas.api_token import Scope
 from schemas.errors import HooklineError
@@ -50,8 +51,9 @@ class Console:
     """The application's parts and endpoints."""
 
     def __init__(self, parts: Parts, gate: Gate, live: Check, ready: Check) -> None:
-        remembered = Remembered(parts.questions, parts.now_us)
-        self._parts = replace(parts, questions=cast(Questions, remembered))
+        remembered = cast(Questions, Remembered(parts.questions, parts.now_us))
+        self._parts = replace(parts, questions=remembered)
+        self.warmer = Warmer(remembered, gate.tokens.environment, parts.now_us)
         self._gate = gate
         self._live, self._ready = live, ready
         self._news = Live(parts.questions, gate.tokens.environment)
@@ -115,6 +117,7 @@ class Console:
         return guarded(scope)(endpoint)
 
     async def _visit(self, request: Request) -> Visit:
+        self.warmer.looked()
         form: list[tuple[str, str]] = []
         if request.method == "POST":
             length = request.headers.get("content-length", "")
@@ -372,5 +375,11 @@ def _health(ok: bool, reason: str) -> Response:
 
 
 def build(parts: Parts, gate: Gate, *, live: Check = _well, ready: Check = _well) -> Starlette:
-    """The console's application; `live` and `ready` answer /livez and /readyz."""
-    return Console(parts, gate, live, ready).app()
+    """The console's application; `live` and `ready` answer /livez and /readyz.
+
+    `app.state.warmer` is for its process to start and stop.
+    """
+    console = Console(parts, gate, live, ready)
+    app = console.app()
+    app.state.warmer = console.warmer
+    return app

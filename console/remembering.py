@@ -26,6 +26,9 @@ _US: Final = 1_000_000
 MAX_AGE_S: Final = 60
 MAX_OLD_AGE_S: Final = 600
 HEALTH_AGE_S: Final = 10
+#: A range that ends so shortly before now ends now.
+_NOW_US: Final = 2 * _US
+_WEEK_S: Final = 7 * 86_400
 #: Overviews and totals that are kept, some 200 kB each at most.
 MAX_KEPT: Final = 100
 
@@ -82,7 +85,11 @@ class Remembered:
             age_s = MAX_OLD_AGE_S if length_s >= 86_400 else age_s
         if age_s < 1:
             return ask()
-        place = (length_s, range.until_us // (age_s * _US))
+        # Until now, or until now a week ago: the same question, however often it is asked.
+        past_us = (self._now_us() - range.until_us) % (_WEEK_S * _US)
+        weeks = (self._now_us() - range.until_us) // (_WEEK_S * _US)
+        recent = weeks <= 1 and past_us < _NOW_US
+        place = (length_s, weeks, 0 if recent else range.until_us // (age_s * _US))
         return self._remembered((key, place), age_s, ask)
 
     def _remembered(self, key: Hashable, age_s: int, ask: Callable[[], T]) -> T:

@@ -23,6 +23,7 @@ from consumer.monitor.contract import (
     Bucket,
     Latency,
     Overview,
+    Questions,
     Range,
     Scope,
 )
@@ -69,12 +70,7 @@ class OutcomeRow(msgspec.Struct, frozen=True, kw_only=True):
 def page(visit: Visit) -> Response:
     """The page."""
     span = chosen(visit.query, visit.now_us)
-    scope = Scope(environment=visit.environment)
-    found = visit.parts.questions.overview(
-        scope, span.range, measures=("answered", "end_to_end"), last_week=True
-    )
-    steps = visit.parts.questions.total(scope, span.range, measures=MEASURES)
-    steps_before = visit.parts.questions.total(scope, span.range.earlier(WEEK_S), measures=MEASURES)
+    found, steps, steps_before = questions_of(visit.parts.questions, visit.environment, span.range)
     wanted, checked = _attention(visit)
     return visit.page(
         "overview.html",
@@ -92,6 +88,18 @@ def page(visit: Visit) -> Response:
         charts=_charts(found, visit.now_us),
         steps=_steps(steps, steps_before),
         outcomes=_outcomes(found, span),
+    )
+
+
+def questions_of(
+    questions: Questions, environment: str, range: Range
+) -> tuple[Overview, Bucket, Bucket]:
+    """What the page asks of a range: its course, its steps, and last week's."""
+    scope = Scope(environment=environment)
+    return (
+        questions.overview(scope, range, measures=("answered", "end_to_end"), last_week=True),
+        questions.total(scope, range, measures=MEASURES),
+        questions.total(scope, range.earlier(WEEK_S), measures=MEASURES),
     )
 
 

@@ -106,6 +106,7 @@ def run(settings: Settings) -> int:
         signal.signal(number, lambda *_: None)
     tokens.start()
     connections.start()
+    app.state.warmer.start()
     try:
         log.info("console started", extra={"data": {"listen": settings.console.listen}})
         try:
@@ -116,6 +117,7 @@ def run(settings: Settings) -> int:
                 "port or stop what uses it"
             ) from None
     finally:
+        app.state.warmer.stop()
         connections.stop(2.0)
         tokens.close()
         process.telemetry.shutdown(5.0)

@@ -5,8 +5,11 @@ from __future__ import annotations
 import threading
 from typing import cast
 
+from console.pages.overview import questions_of
 from console.remembering import HEALTH_AGE_S, MAX_KEPT, Remembered
+from console.warming import Warmer
 from consumer.monitor.contract import Bucket, Counts, Questions, Range, Scope
+from tests.console.stage import NOW_US, Stage
 
 SCOPE = Scope(environment="production")
 _US = 1_000_000
@@ -103,3 +106,37 @@ def test_a_bounded_number_is_kept() -> None:
         questions.total(Scope(environment="e", connection=str(number)), of(clock, 30 * DAY_S))
     assert len(questions._kept) == MAX_KEPT
     assert questions._asking == {}
+
+
+def test_a_range_that_ends_now_is_the_same_question_a_moment_later_and_a_week_before() -> None:
+    questions, counted, clock = remembered()
+    clock.us += 59 * _US
+    questions.total(SCOPE, of(clock, 30 * DAY_S))
+    questions.total(SCOPE, of(clock, 30 * DAY_S).earlier(7 * DAY_S))
+    clock.us += 2 * _US
+    questions.total(SCOPE, of(clock, 30 * DAY_S))
+    questions.total(SCOPE, of(clock, 30 * DAY_S).earlier(7 * DAY_S))
+    assert counted.asked == 2
+
+
+def test_what_the_overview_asks_is_asked_beforehand(stage: Stage) -> None:
+    counted = Counting(stage.monitor)
+    questions = cast(Questions, Remembered(cast(Questions, counted), lambda: NOW_US))
+    Warmer(questions, "production", lambda: NOW_US).warm()
+    asked = counted.asked
+    assert asked == 1 + 3 * 4
+    questions_of(questions, "production", Range(NOW_US - 30 * DAY_S * _US, NOW_US))
+    questions_of(questions, "production", Range(NOW_US - 7 * DAY_S * _US, NOW_US))
+    assert counted.asked == asked
+
+
+class Counting:
+    """Counts what reaches a store."""
+
+    def __init__(self, questions: object) -> None:
+        self._questions = questions
+        self.asked = 0
+
+    def __getattr__(self, name: str) -> object:
+        self.asked += 1
+        return getattr(self._questions, name)
