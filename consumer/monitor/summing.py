@@ -107,13 +107,15 @@ def health(run: Run, at: str, environment: str, now_us: int) -> list[ConnectionH
         bins, longest = rhythm.get(connection, ({}, 0))
         unpack(packed, bins)
         rhythm[connection] = bins, max(longest, longest_ns)
-    expected = _expected(run, at, environment, now_us // US)
-    found = []
-    for connection, tenant, provider, *times in run(
-        f"SELECT connection, tenant, provider, received_us, committed_us, error_us, refused_us"
+    heard = run(
+        "SELECT connection, tenant, provider, received_us, committed_us, error_us, refused_us"
         f" FROM {at}connections WHERE environment = ? ORDER BY connection",
         (environment,),
-    ):
+    )
+    received = {row[0]: row[3] for row in heard if row[3]}
+    expected = _expected(run, at, environment, received, now_us // US)
+    found = []
+    for connection, tenant, provider, *times in heard:
         received_us, committed_us, error_us, refused_us = times
         bins, longest = rhythm.get(connection, ({}, 0))
         pauses, (usual_ns, long_ns) = quantiles(bins, (0,), (0.5, 0.99)).get(0, (0, [0, 0]))
@@ -131,45 +133,44 @@ def health(run: Run, at: str, environment: str, now_us: int) -> list[ConnectionH
                 usual_pause_ns=usual_ns,
                 long_pause_ns=long_ns,
                 longest_pause_ns=longest,
-                expected=expected.get(connection, 0) if received_us else 0,
+                expected=expected.get(connection, 0),
             )
         )
     return found
 
 
-def _expected(run: Run, at: str, environment: str, now_s: int) -> dict[str, int]:
+def _expected(
+    run: Run, at: str, environment: str, received_us: Mapping[str, int], now_s: int
+) -> dict[str, int]:
     """What came a week before the present silence of each connection; of a silence that is longer
     than a week, before its last week."""
-    named: dict[str, dict[str, int]] = {}
-    # A short silence in ten minutes, a long one in hours: whole ones that lie within it.
-    for grain_s, shortest_s, longest_s in ((600, 0, 86_400), (3600, 86_400, WEEK_S)):
-        since_us = f"CASE WHEN k.received_us < ? THEN ? ELSE k.received_us + {grain_s * US} END"
-        weeks_ago_us = (now_s - longest_s) * US
-        rows = run(
-            f"SELECT k.connection, n.name, sum(c.n) FROM {at}connections k"
-            f" JOIN {at}series s ON s.environment = k.environment AND s.level = ?"
-            f" AND s.connection = k.connection"
-            f" JOIN {at}counts c ON c.grain_s = ? AND c.series = s.no"
-            f" AND c.at_s >= ({since_us}) / {grain_s * US} * {grain_s} - {WEEK_S}"
-            f" AND c.at_s <= ? JOIN {at}names n ON n.no = c.name"
-            " WHERE k.environment = ? AND k.received_us <= ? AND k.received_us > ?"
-            " GROUP BY k.connection, n.name",
-            (
-                CONNECTION,
-                grain_s,
-                weeks_ago_us,
-                weeks_ago_us,
-                now_s - WEEK_S - grain_s,
-                environment,
-                (now_s - shortest_s) * US,
-                (now_s - longest_s) * US if longest_s < WEEK_S else 0,
-            ),
-        )
-        for connection, name, count in rows:
-            named.setdefault(connection, {})[name] = int(count)
+    series: dict[str, list[int]] = {}
+    for number, connection in run(
+        f"SELECT no, connection FROM {at}series WHERE environment = ? AND level = ?",
+        (environment, CONNECTION),
+    ):
+        series.setdefault(connection, []).append(number)
+    names: dict[int, str] = dict(run(f"SELECT no, name FROM {at}names", ()))
     found = {}
-    for connection, some in named.items():
-        counts = _counts(some)
+    for connection, at_us in received_us.items():
+        since_s = max(at_us // US, now_s - WEEK_S)
+        # A short silence in ten minutes, a long one in hours: whole ones that lie within it.
+        grain_s = 600 if now_s - since_s <= 86_400 else 3600
+        since_s = since_s // grain_s * grain_s + grain_s
+        until_s = now_s // grain_s * grain_s
+        if since_s >= until_s:
+            continue
+        counts = _counts(
+            {
+                names[name]: int(count)
+                for name, count in run(
+                    f"SELECT name, sum(n) FROM {at}counts WHERE grain_s = ?"
+                    f" AND series IN ({_in(series.get(connection, ()))})"
+                    " AND at_s >= ? AND at_s < ? GROUP BY name",
+                    (grain_s, since_s - WEEK_S, until_s - WEEK_S),
+                )
+            }
+        )
         found[connection] = max(counts.requests - counts.refused, counts.events)
     return found
 
