@@ -153,7 +153,10 @@ def _keep(page: Any, name: str, size: str, scheme: str) -> None:
     SCREENSHOTS.mkdir(exist_ok=True)
     target = SCREENSHOTS / f"console-{name}-{size}-{scheme}.png"
     page.mouse.move(0, 0)
-    page.screenshot(path=target)
+    width, height = SIZES[size]
+    if size == "desk":
+        height = 900 if name == "overview" else 700
+    page.screenshot(path=target, clip={"x": 0, "y": 0, "width": width, "height": height})
     assert target.stat().st_size < MAX_BYTES, target
 
 
