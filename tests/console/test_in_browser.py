@@ -155,7 +155,7 @@ def _keep(page: Any, name: str, size: str, scheme: str) -> None:
     page.mouse.move(0, 0)
     width, height = SIZES[size]
     if size == "desk":
-        height = 900 if name == "overview" else 700
+        height = 830 if name == "overview" else 700
     page.screenshot(path=target, clip={"x": 0, "y": 0, "width": width, "height": height})
     assert target.stat().st_size < MAX_BYTES, target
 
