@@ -19,6 +19,7 @@ from unittest.mock import patch
 
 from confluent_kafka import KafkaError
 
+from producer.publish import gathering as gathering_module
 from producer.publish import publisher as publisher_module
 from producer.publish.publisher import KafkaPublisher
 from producer.publish.spool import Spool
@@ -171,7 +172,12 @@ class World:
 
         files: list[SpoolFile] = []
         try:
-            with patch.object(publisher_module, "Producer", produce_to):
+            # Every third seed gathers as under load, which eight senders do not make.
+            rate = 5.0 if self.seed % 3 == 0 else gathering_module._RATE_FOR_A_MS
+            with (
+                patch.object(publisher_module, "Producer", produce_to),
+                patch.object(gathering_module, "_RATE_FOR_A_MS", rate),
+            ):
                 self.loop.run_until_complete(self._process(last, files, made))
         except Killed:
             pass
