@@ -127,7 +127,7 @@ AUDIT: Final = Topic(
     key="change id",
     value="Audit, Avro single-object",
     written_by="operators, console",
-    read_by="monitor",
+    read_by="operators",
     purpose="who changed what, when and from where: the intent, and how it ended",
 )
 

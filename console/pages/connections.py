@@ -22,6 +22,7 @@ from consumer.monitor.contract import (
     Gauge,
     Scope,
 )
+from consumer.monitor.secret_use import SECRET_VERIFIED
 
 _US: Final = 1_000_000
 _TONES: Final = {"bad": 0, "warn": 1, "good": 2, "quiet": 3}
@@ -206,7 +207,7 @@ def _secrets(visit: Visit, facts: ConnectionFacts | None) -> list[SecretRow]:
         return []
     used = {
         one.labels.get("secret_name", ""): _moment_us(one)
-        for one in visit.parts.questions.latest_gauges(visit.environment, "secret_verified")
+        for one in visit.parts.questions.latest_gauges(visit.environment, SECRET_VERIFIED)
         if one.labels.get("connection") == facts.connection
     }
     return [

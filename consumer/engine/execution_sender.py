@@ -53,8 +53,8 @@ class ExecutionSender:
                 **properties,
                 "client.id": "hookline-executions",
                 # Best effort: a broker that fails right after its answer takes a batch with it,
-                # and nobody waits for the other replicas. A copy is of no harm: readers know an
-                # execution by its group, partition and offset.
+                # and nobody waits for the other replicas. A retry may write a batch twice, which
+                # is then counted twice: these are figures, and no event hangs on them.
                 "acks": 1,
                 "enable.idempotence": False,
                 "compression.type": "lz4",

@@ -12,11 +12,12 @@ import time
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, TopicPartition
 
 from consumer.engine.added_partitions import AddedPartitions
 from consumer.engine.commands import Assigned, Polled, Released
 from consumer.engine.dispatcher import Dispatcher
+from consumer.engine.group_member import KafkaErrors, new_client, serve_by_first_accepted
 from consumer.engine.metadata import Metadata
 from consumer.engine.tracing import ConsumerTracing
 from consumer.stores.contract import Claim, Partition, Store
@@ -30,10 +31,6 @@ _COMMIT_EVERY_S: Final = 1.0
 _PAUSE_AFTER_S: Final = 0.5
 _RECLAIM_AFTER_S: Final = 2.0
 _CLAIM_RETRY_S: Final = 1.0
-
-
-class _ProtocolRefused(KafkaException):
-    """The brokers do not know the group protocol."""
 
 
 class PollThread:
@@ -62,7 +59,7 @@ class PollThread:
         self._positions: dict[Partition, int] = {}
         self._committed_s = 0.0
         self._reclaim: dict[Partition, float] = {}
-        self._broken: dict[str, float] = {}
+        self._errors = KafkaErrors(topic, log)
         self.assigned: frozenset[Partition] = frozenset()
         #: How many events of each assigned partition are not done, as far as Kafka has told.
         self.lag: dict[Partition, int] = {}
@@ -71,7 +68,7 @@ class PollThread:
         self._waiting: set[Partition] = set()
         self._protocols = protocols
         # Made here, so that a wrong property is told at start and not by a thread.
-        self._consumer = _client(protocols[0])
+        self._consumer = new_client(protocols[0])
 
     def stop(self) -> None:
         """Ask it to drain, commit and leave the group; it may be called from any thread."""
@@ -79,21 +76,10 @@ class PollThread:
 
     def run(self) -> None:
         """The thread."""
-        for at in range(len(self._protocols)):
-            if at:
-                self._consumer = _client(self._protocols[at])
-            try:
-                self._serve()
-                return
-            except _ProtocolRefused:
-                if at + 1 == len(self._protocols):
-                    raise
-                log.info(
-                    "the brokers do not offer the consumer group protocol of KIP-848: going on "
-                    "with the classic one (cooperative-sticky)"
-                )
+        serve_by_first_accepted(self._protocols, self._consumer, self._serve, log)
 
-    def _serve(self) -> None:
+    def _serve(self, consumer: Consumer) -> None:
+        self._consumer = consumer
         self._consumer.subscribe(
             [self._topic],
             on_assign=self._on_assign,
@@ -149,7 +135,7 @@ class PollThread:
             if message is None:
                 continue
             if error := message.error():
-                self._note(error)
+                self._errors.note(error)
             else:
                 good.append(message)
         if not good:
@@ -159,26 +145,6 @@ class PollThread:
                 return 0
         self._dispatcher.inbox.put(Polled(good, time.monotonic_ns(), time.time() * 1000.0))
         return len(good)
-
-    def _note(self, error: KafkaError) -> None:
-        """Kafka's errors pass by themselves (librdkafka retries); each is said once a minute."""
-        if error.fatal() or error.code() == KafkaError._FATAL:
-            # `fatal()` is False for the error that a poll gives (confluent-kafka 2.16).
-            if "ConsumerGroupHeartbeat" in error.str() and "not supported" in error.str():
-                raise _ProtocolRefused(error)
-            raise KafkaException(error)
-        now = time.monotonic()
-        name = error.name()
-        if now - self._broken.get(name, -60.0) < 60.0:
-            return
-        self._broken[name] = now
-        advice = ""
-        if error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
-            advice = f"topic {self._topic} is not there: run `hookline topics apply`"
-        log.warning(
-            "Kafka reports an error; the client keeps trying",
-            extra={"data": {"error": name, "detail": error.str(), "advice": advice}},
-        )
 
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         gained = [Partition(p.topic, p.partition) for p in partitions]
@@ -341,7 +307,3 @@ def _start(claim: Claim) -> TopicPartition:
     """Where to begin: the store is the authority; one that knows nothing begins at the start."""
     offset = OFFSET_BEGINNING if claim.next_offset is None else claim.next_offset
     return TopicPartition(claim.partition.topic, claim.partition.number, offset)
-
-
-def _client(properties: dict[str, Any]) -> Consumer:
-    return Consumer(properties, logger=logging.getLogger("hookline.kafka"))

@@ -13,8 +13,9 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from typing import Any, Final
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, TopicPartition
 
+from consumer.engine.group_member import KafkaErrors, new_client, serve_by_first_accepted
 from consumer.monitor.contract import MonitorStore, Span
 from consumer.monitor.follower import Follower
 from consumer.monitor.monitor_metrics import MonitorMetrics
@@ -68,6 +69,7 @@ class LogReader:
         self._gathering_since_s: float | None = None
         self._committed_s = 0.0
         self._said: dict[str, float] = {}
+        self._errors = KafkaErrors(topic, log, clock)
         self._turned_s = clock()
         self._trouble = "not connected yet"
         self._metrics = MonitorMetrics(lambda: self.lag)
@@ -76,7 +78,7 @@ class LogReader:
         #: Set when the thread has ended by an error; `stop` does not set it.
         self.failed = threading.Event()
         # Made here, so that a wrong property is told at start and not by a thread.
-        self._consumer = _client(protocols[0])
+        self._consumer = new_client(protocols[0])
         self._thread = threading.Thread(target=self._run, name="execution-log", daemon=True)
 
     def start(self) -> None:
@@ -106,22 +108,14 @@ class LogReader:
 
     def _run(self) -> None:
         try:
-            for at, protocol in enumerate(self._protocols):
-                if at:
-                    self._consumer = _client(protocol)
-                try:
-                    self._serve()
-                    return
-                except _ProtocolRefused:
-                    if at + 1 == len(self._protocols):
-                        raise
-                    log.info("the brokers do not offer KIP-848: going on with the classic protocol")
+            serve_by_first_accepted(self._protocols, self._consumer, self._serve, log)
         # The thread's top: the process ends, and whoever runs it starts it again.
         except Exception:
             log.exception("reading the execution log has ended")
             self.failed.set()
 
-    def _serve(self) -> None:
+    def _serve(self, consumer: Consumer) -> None:
+        self._consumer = consumer
         self._consumer.subscribe(
             [self._topic],
             on_assign=self._on_assign,
@@ -160,7 +154,7 @@ class LogReader:
     def _take(self, messages: Iterable[Any]) -> None:
         for message in messages:
             if (error := message.error()) is not None:
-                self._note(error)
+                self._errors.note(error)
                 continue
             partition, offset = message.partition(), message.offset()
             # What librdkafka had fetched before a hand-over may still come.
@@ -344,33 +338,9 @@ class LogReader:
         if self._may_say(what, _SAY_EVERY_S):
             log.error(what, extra={"data": {"detail": str(error)}})
 
-    def _note(self, error: KafkaError) -> None:
-        """Kafka's errors pass by themselves (librdkafka retries); each is said once a minute."""
-        if error.fatal() or error.code() == KafkaError._FATAL:
-            if "ConsumerGroupHeartbeat" in error.str() and "not supported" in error.str():
-                raise _ProtocolRefused(error)
-            raise KafkaException(error)
-        if not self._may_say(error.name(), _SAY_EVERY_S):
-            return
-        advice = ""
-        if error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
-            advice = f"topic {self._topic} is not there: run `hookline topics apply`"
-        log.warning(
-            "Kafka reports an error; the client keeps trying",
-            extra={"data": {"error": error.name(), "detail": error.str(), "advice": advice}},
-        )
-
     def _may_say(self, what: str, every_s: float) -> bool:
         now_s = self._clock()
         if now_s - self._said.get(what, -float("inf")) < every_s:
             return False
         self._said[what] = now_s
         return True
-
-
-class _ProtocolRefused(KafkaException):
-    """The brokers do not know the group protocol."""
-
-
-def _client(properties: dict[str, Any]) -> Consumer:
-    return Consumer(properties, logger=logging.getLogger("hookline.kafka"))

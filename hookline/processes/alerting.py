@@ -13,6 +13,8 @@ from consumer.monitor.alerts.rules import load_rules
 from consumer.monitor.alerts.scraping import Scraper
 from consumer.monitor.alerts.service import AlertService
 from consumer.monitor.alerts.sql_store import SqlAlertStore
+from consumer.monitor.contract import MonitorStore
+from consumer.monitor.secret_use import COUNTER, SecretUse
 from credentials.resolver import Resolver
 from hookline.processes.stores import with_password
 from hookline.settings.alerting import targets
@@ -44,11 +46,12 @@ def open_alert_store(settings: Settings, resolver: Resolver) -> AlertStore:
 
 
 def open_alerts(
-    settings: Settings, resolver: Resolver, own_page: Callable[[], bytes]
+    settings: Settings, resolver: Resolver, own_page: Callable[[], bytes], store: MonitorStore
 ) -> AlertService | None:
     """The alerting of a monitor, to be started; None where `monitor.scrape` names no process.
 
-    `own_page` gives the monitor's own metrics, which it need not ask itself for over HTTP.
+    `own_page` gives the monitor's own metrics, which it need not ask itself for over HTTP; `store`
+    gets what the scrapes tell beside alerts.
     """
     monitor = settings.monitor
     if not monitor.scrape:
@@ -71,4 +74,6 @@ def open_alerts(
         runbook_url=alerts.runbook_url,
         every_s=alerts.every_ms / 1000,
         max_series=alerts.max_series,
+        scraped=SecretUse(store.record, settings.environment).look,
+        also_s={COUNTER: 0},
     )

@@ -56,7 +56,7 @@ def run(settings: Settings) -> int:
     if tail is not None:
         chores.append(Chore(tail.name, 1.0, tail.run))
     housekeeping = Housekeeping(chores)
-    alerts = open_alerts(settings, process.resolver, process.telemetry.metrics_text)
+    alerts = open_alerts(settings, process.resolver, process.telemetry.metrics_text, store)
     if alerts is not None:
         alert_metrics.measure(alerts)
     host, _, port = monitor.listen.rpartition(":")

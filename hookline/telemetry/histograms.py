@@ -25,6 +25,7 @@ from prometheus_client.registry import Collector
 from prometheus_client.samples import Exemplar as PrometheusExemplar
 
 from schemas.histogram import Histogram
+from schemas.metric_help import HELP
 
 _SCOPE: Final = InstrumentationScope("hookline")
 
@@ -43,7 +44,7 @@ class OwnHistograms(Collector):
     def collect(self) -> Iterable[HistogramMetricFamily]:
         """Called by the registry."""
         for name, histogram in self._histograms.items():
-            family = HistogramMetricFamily(name, "")
+            family = HistogramMetricFamily(name, HELP.get(name, ""))
             counts = histogram.counts.copy()
             total = 0
             buckets: list[Any] = []
@@ -68,7 +69,7 @@ class OwnHistograms(Collector):
         shown = [
             Metric(
                 name=name,
-                description="",
+                description=HELP.get(name, ""),
                 unit="s",
                 data=HistogramData(
                     data_points=[

@@ -43,6 +43,7 @@ from hookline.telemetry.redaction import Redactor
 from hookline.telemetry.span_export import ExportComplaints, RedactingSpanExporter
 from schemas import request_id
 from schemas.errors import ConfigurationError
+from schemas.metric_help import HELP
 from schemas.metrics import HISTOGRAM_BOUNDS
 
 #: The Content-Type of what `Telemetry.metrics_text` gives.
@@ -195,9 +196,14 @@ def configure_telemetry(
         views=[
             View(
                 instrument_name=name,
-                aggregation=ExplicitBucketHistogramAggregation(bounds, record_min_max=False),
+                description=text,
+                aggregation=ExplicitBucketHistogramAggregation(
+                    HISTOGRAM_BOUNDS[name], record_min_max=False
+                )
+                if name in HISTOGRAM_BOUNDS
+                else None,
             )
-            for name, bounds in HISTOGRAM_BOUNDS.items()
+            for name, text in HELP.items()
         ],
     )
 

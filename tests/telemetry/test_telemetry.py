@@ -19,6 +19,7 @@ from hookline.telemetry.span_export import COMPLAINT_INTERVAL_S, ExportComplaint
 from schemas import metrics as names
 from schemas import request_id
 from schemas.errors import ConfigurationError
+from schemas.metric_help import HELP
 from tests.telemetry.collector import OtlpCollector
 
 CANARY = "c4nary-value-7f1c"
@@ -292,6 +293,16 @@ def test_every_histogram_has_the_buckets_of_the_schema(start):
         upper = [float(s.labels["le"]) for s in found[name].samples if s.name == f"{name}_bucket"]
         assert upper == [*bounds, float("inf")]
         assert list(bounds) == sorted(set(bounds))
+
+
+def test_every_metric_says_what_it_is():
+    everything = {
+        value
+        for value in vars(names).values()
+        if isinstance(value, str) and value.startswith("hookline_")
+    }
+    assert set(HELP) == everything
+    assert all(text.endswith(".") and len(text) < 100 for text in HELP.values())
 
 
 def test_every_name_of_a_duration_has_buckets_in_seconds():

@@ -9,7 +9,7 @@ import logging
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from consumer.monitor.alerts.contract import AlertStore
@@ -46,10 +46,17 @@ class AlertService:
         runbook_url: str = "",
         every_s: float = 15.0,
         max_series: int = 20_000,
+        scraped: Callable[[SeriesStore, int], None] | None = None,
+        also_s: Mapping[str, int] | None = None,
         clock_s: Callable[[], float] = time.time,
     ) -> None:
-        """StoreError if what was told before cannot be read."""
-        self.series = SeriesStore(horizons_s(rules), max_series)
+        """StoreError if what was told before cannot be read.
+
+        `scraped` is told of each scrape and its time (Unix ms); `also_s`: metrics that it needs
+        beside those of the rules, and for how many seconds.
+        """
+        self.series = SeriesStore({**(also_s or {}), **horizons_s(rules)}, max_series)
+        self._scraped = scraped
         self.scraper = scraper
         self.delivery = delivery
         self._store = store
@@ -95,6 +102,9 @@ class AlertService:
         """Scrape, evaluate, keep, tell."""
         at_ms = int(self._clock_s() * 1000)
         self.scraper.scrape(self.series, at_ms)
+        scraped = self._scraped
+        if scraped is not None:
+            self._attempt(lambda: scraped(self.series, at_ms))
         # Scraping takes time: it is judged by when the samples were taken.
         look = self._watch.look(at_ms)
         self._over = [
