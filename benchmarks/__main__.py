@@ -18,13 +18,14 @@ import click
 
 from benchmarks import console, gateway, monitor
 from benchmarks.consumer import comparison, ids, io_bound, stuck
-from benchmarks.gateway import soak
+from benchmarks.gateway import soak, telemetry
 from benchmarks.options import NotBelievable, Options
 from tests.parts.cache import PartMissing
 
 #: Each returns its figures for `--json`, after it has printed them.
 PARTS: Final[dict[str, Callable[[Options], dict[str, Any]]]] = {
     "gateway": gateway.run,
+    "telemetry": telemetry.run,
     "soak": soak.run,
     "consumer": comparison.run,
     "stuck": stuck.run,

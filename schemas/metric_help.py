@@ -58,7 +58,7 @@ HELP: Final[Mapping[str, str]] = MappingProxyType(
         names.MONITOR_FOLLOWER_FAILED: "Batches that a follower of the monitor failed at.",
         names.MONITOR_LAG_MESSAGES: "Messages of the execution log that are not taken in yet.",
         names.CONNECTION_SILENT_SECONDS: "For how long nothing has come by a connection.",
-        names.CONNECTION_LONGEST_PAUSE_SECONDS: "The longest pause of a connection in the last days.",
+        names.CONNECTION_LONGEST_PAUSE_SECONDS: "A connection's longest pause in its last days.",
         names.ALERTS: "Alerts by name, severity and state.",
         names.ALERT_NOTIFICATIONS: "Messages about alerts by notifier and result.",
         names.ALERT_SERIES: "Series that the evaluator of the alerts keeps.",

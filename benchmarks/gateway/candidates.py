@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import yaml
 from confluent_kafka import Consumer, TopicPartition
@@ -15,7 +15,7 @@ from confluent_kafka import Consumer, TopicPartition
 from benchmarks.gateway import requests
 from benchmarks.gateway.go_rival import go_server
 from benchmarks.rivals import rival_python
-from schemas.topics import EVENTS
+from schemas.topics import EVENTS, EXECUTIONS
 from tests.parts.kafka import KafkaBroker
 from tests.parts.process import Process, free_port
 
@@ -45,9 +45,21 @@ class Candidate:
         self.process.stop()
 
 
-def gateway(broker: KafkaBroker, folder: Path, **topic_settings: str) -> Candidate:
-    """Hookline's gateway, all settings at their defaults."""
-    port, topic = free_port(), _topic(broker, "bench-hookline", **topic_settings)
+def gateway(
+    broker: KafkaBroker,
+    folder: Path,
+    name: str = OURS,
+    changed: Mapping[str, Any] | None = None,
+    environ: Mapping[str, str] | None = None,
+    **topic_settings: str,
+) -> Candidate:
+    """Hookline's gateway, all settings at their defaults but for `changed`.
+
+    Of several with other names each has topics of its own.
+    """
+    suffix = "" if name == OURS else "-" + "".join(c if c.isalnum() else "-" for c in name)
+    port, topic = free_port(), _topic(broker, f"bench-hookline{suffix}", **topic_settings)
+    connections = f"bench-connections{suffix}"
     settings = {
         "environment": "benchmark",
         "kafka": {"bootstrap_servers": broker.bootstrap_servers},
@@ -62,15 +74,17 @@ def gateway(broker: KafkaBroker, folder: Path, **topic_settings: str) -> Candida
         "gateway": {"listen": f"127.0.0.1:{port}"},
         "topics": {
             "events": topic,
-            "quarantine": broker.create_topic("bench-quarantine", 1),
-            "connections": broker.create_topic("bench-connections", 1, cleanup_policy="compact"),
+            "quarantine": broker.create_topic(f"bench-quarantine{suffix}", 1),
+            "connections": broker.create_topic(connections, 1, cleanup_policy="compact"),
+            "executions": broker.create_topic(f"bench-executions{suffix}", EXECUTIONS.partitions),
             "partitions": EVENTS.partitions,
         },
     }
-    config = folder / "hookline.yaml"
-    config.write_text(yaml.safe_dump(settings), "utf-8")
+    config = folder / f"hookline{suffix}.yaml"
+    config.write_text(yaml.safe_dump(settings | dict(changed or {})), "utf-8")
     command = [sys.executable, "-m", "hookline.command", "gateway", "--config", str(config)]
-    return Candidate(OURS, port, topic, command, folder, {"BENCH_SECRET": requests.SECRET})
+    secret = {"BENCH_SECRET": requests.SECRET}
+    return Candidate(name, port, topic, command, folder, secret | dict(environ or {}))
 
 
 def fastapi(broker: KafkaBroker, folder: Path, workers: int) -> Candidate:

@@ -80,12 +80,12 @@ def _measured(
     for _ in range(min(_WARM_UP_SLICES, options.rounds)):
         for server in servers:
             if server.topic:
-                answered[server.name] += _slice(server, load, options)[1]
+                answered[server.name] += measure(server, load, options)[1]
     for number in range(options.rounds):
         # Each goes first in turn, so that none is always the one after another.
         first = number % len(servers)
         for server in servers[first:] + servers[:first]:
-            measured, oks = _slice(server, load, options)
+            measured, oks = measure(server, load, options)
             slices[server.name].append(measured)
             answered[server.name] += oks
     kept = {
@@ -96,7 +96,8 @@ def _measured(
     return _report(slices, answered, kept)
 
 
-def _slice(server: Candidate, load: Load, options: Options) -> tuple[Slice, int]:
+def measure(server: Candidate, load: Load, options: Options) -> tuple[Slice, int]:
+    """One slice, and how many were answered 200; NotBelievable for any other answer."""
     before_us, others_us = cpu_us(server.process.pid), others_cpu_us()
     seen = load.run(server.port, options.connections, options.seconds)
     used_us = cpu_us(server.process.pid) - before_us
