@@ -45,8 +45,8 @@ def run(options: Options) -> dict[str, Any]:
         variants: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
             _WITHOUT: (log_off, {}),
             "execution log": ({}, {}),
-            "log, one in ten traced": ({"sample_ratio": 0.1}, otlp),
-            "log, all traced": ({}, otlp),
+            "log, traces": ({}, otlp),
+            "log, all traced": ({"max_traces_per_s": 100_000}, otlp),
         }
         servers = []
         for name, (telemetry, environ) in variants.items():

@@ -167,7 +167,9 @@ async def serve(settings: Settings, process: Process, worker: Worker | None = No
         sink=way_in,
         events_topic=topics.events,
         quarantine_topic=topics.quarantine,
-        tracing=GatewayTracing(process.telemetry.sampling_bound),
+        tracing=GatewayTracing(
+            process.telemetry.sampling_bound, settings.telemetry.max_traces_per_s
+        ),
         metrics=metrics,
         limits=limits,
         receptions=receptions,

@@ -37,6 +37,13 @@ class TelemetrySettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     sample_ratio: float = Field(1.0, ge=0, le=1, description="Which share of requests is traced.")
+    max_traces_per_s: float = Field(
+        10.0,
+        gt=0,
+        le=100_000,
+        description="Of these, at most so many a second in each gateway, and five times as many at "
+        "once. A trace costs a gateway about three times what all else of a webhook does.",
+    )
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["json", "text"] = "json"
     trace_url: str = Field(

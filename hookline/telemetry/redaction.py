@@ -145,6 +145,8 @@ class Redactor:
         self._lock = threading.Lock()
         # The first characters of each value -> the values that begin so.
         self._by_start: dict[str, _Values] = {}
+        #: Another number: texts that passed before may hold a secret now.
+        self.version = 0
 
     def register(self, secret: Secret) -> None:
         """From now on no text that passes here holds this value, plain or as commonly escaped."""
@@ -156,6 +158,8 @@ class Redactor:
                 return
             for form in _forms(value):
                 self._by_start.setdefault(form[:MIN_SECRET_CHARS], _Values()).add(form)
+            # Last: whoever sees the old number while this goes on looks again.
+            self.version += 1
 
     def redact(self, text: str) -> str:
         """The text without secrets; the same object if there are none."""

@@ -30,15 +30,25 @@ _EXPORT_LOGGERS: Final = (
 _log = logging.getLogger("hookline.telemetry.providers")
 
 
+_MOST_KNOWN: Final = 4_096
+_LONGEST_KNOWN: Final = 128
+
+
 class RedactingSpanExporter(SpanExporter):
     """Hands spans on without secrets in name, attributes, events, links or status."""
 
     def __init__(self, exporter: SpanExporter, redactor: Redactor) -> None:
         self._exporter = exporter
         self._redactor = redactor
+        #: What was redacted before: nearly all names and most values are in every span.
+        self._known: dict[str, str] = {}
+        self._version = redactor.version
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         """What the wrapped exporter answers."""
+        version = self._redactor.version
+        if version != self._version or len(self._known) > _MOST_KNOWN:
+            self._version, self._known = version, {}
         return self._exporter.export([self._redacted(span) for span in spans])
 
     def shutdown(self) -> None:
@@ -52,16 +62,16 @@ class RedactingSpanExporter(SpanExporter):
     def _redacted(self, span: ReadableSpan) -> ReadableSpan:
         status = span.status
         if status.description:
-            status = Status(status.status_code, self._redactor.redact(status.description))
+            status = Status(status.status_code, self._text(status.description))
         return ReadableSpan(
-            name=self._redactor.redact(span.name),
+            name=self._text(span.name),
             context=span.context,
             parent=span.parent,
             resource=span.resource,
             attributes=self._attributes(span.attributes),
             events=[
                 Event(
-                    self._redactor.redact(event.name),
+                    self._text(event.name),
                     self._attributes(event.attributes),
                     event.timestamp,
                 )
@@ -77,15 +87,21 @@ class RedactingSpanExporter(SpanExporter):
 
     def _attributes(self, attributes: Any) -> dict[str, Any]:
         return {
-            self._redactor.redact(name): (
-                MASK if name.lower() in SECRET_NAMES else self._value(value)
-            )
+            self._text(name): (MASK if name.lower() in SECRET_NAMES else self._value(value))
             for name, value in (attributes or {}).items()
         }
 
+    def _text(self, text: str) -> str:
+        redacted = self._known.get(text)
+        if redacted is None:
+            redacted = self._redactor.redact(text)
+            if len(text) <= _LONGEST_KNOWN:
+                self._known[text] = redacted
+        return redacted
+
     def _value(self, value: Any) -> Any:
         if isinstance(value, str):
-            return self._redactor.redact(value)
+            return self._text(value)
         if isinstance(value, tuple | list):
             return [self._value(item) for item in value]
         return value

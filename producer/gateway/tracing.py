@@ -5,8 +5,10 @@ A request that is sampled out costs no span at all, only the traceparent that th
 
 from __future__ import annotations
 
+import math
 import re
 import time
+from collections.abc import Callable
 from typing import Any, Final
 
 from opentelemetry import trace
@@ -17,6 +19,8 @@ from schemas import request_id as request_ids
 
 _TRACEPARENT: Final = re.compile(r"00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})")
 _ROUTE: Final = "/webhooks/{connection}"
+#: What a burst may have at once, in seconds of the rate.
+_BURST_S: Final = 5.0
 
 
 class RequestTrace:
@@ -75,10 +79,25 @@ class RequestTrace:
 
 
 class GatewayTracing:
-    """`bound` is the sampling ratio * 2**64; 0 when nothing is exported."""
+    """Begins the traces of sampled requests, so many a second at most.
 
-    def __init__(self, bound: int) -> None:
+    A trace's two spans cost more than all else that is done with a webhook: their number must not
+    grow with the load. What fails or is slow has its trace made afterwards, of the execution log.
+    """
+
+    def __init__(
+        self,
+        bound: int,
+        max_per_s: float = math.inf,
+        clock_s: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`bound` is the sampling ratio * 2**64; 0 when nothing is exported."""
         self._bound = bound
+        self._max_per_s = max_per_s
+        self._clock_s = clock_s
+        self._most = max_per_s * _BURST_S
+        self._left = self._most
+        self._filled_s = clock_s()
         self._tracer = trace.get_tracer("hookline.gateway")
 
     def begin(
@@ -91,6 +110,8 @@ class GatewayTracing:
     ) -> RequestTrace | None:
         """The trace of a request that began so long ago, or None if it is sampled out."""
         if not self._bound or not request_ids.sampled(request_id, self._bound):
+            return None
+        if not self._has_room():
             return None
         token = request_ids.current_request_id.set(request_id)
         try:
@@ -111,6 +132,18 @@ class GatewayTracing:
         finally:
             request_ids.current_request_id.reset(token)
         return RequestTrace(self._tracer, server)
+
+    def _has_room(self) -> bool:
+        if self._max_per_s == math.inf:
+            return True
+        now_s = self._clock_s()
+        gained = (now_s - self._filled_s) * self._max_per_s
+        self._left = min(self._most, self._left + gained)
+        self._filled_s = now_s
+        if self._left < 1.0:
+            return False
+        self._left -= 1.0
+        return True
 
 
 def _links(inbound: str | None) -> list[Link]:

@@ -8,6 +8,8 @@ from urllib.parse import quote
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 from credentials.secret import MASK, Secret
 from hookline.processes.process import resolver_for
@@ -15,6 +17,7 @@ from hookline.processes.stores import with_password
 from hookline.settings.credentials import CredentialSettings
 from hookline.settings.model import ConsumerSettings
 from hookline.telemetry.redaction import MIN_SECRET_CHARS, Redactor
+from hookline.telemetry.span_export import RedactingSpanExporter
 
 CANARY = 'cänary "7f1c"/+\\é value'
 
@@ -163,3 +166,19 @@ def test_a_stores_password_is_known_as_it_is_and_as_its_url_has_it() -> None:
     url = with_password(settings.store, settings.store_password, resolver)
     for text in (f"cannot reach {url}", url.removeprefix("postgresql://"), "it was p@ss/w0rd ü"):
         assert "w0rd" not in redactor.redact(text)
+
+
+def test_a_span_s_text_that_passed_before_is_looked_at_again_when_a_secret_is_new():
+    class Exporter(SpanExporter):
+        def export(self, spans):
+            self.names = [span.name for span in spans]
+            return SpanExportResult.SUCCESS
+
+    redactor, exporter = Redactor(), Exporter()
+    redacting = RedactingSpanExporter(exporter, redactor)
+    span = ReadableSpan("get canary-0123456789")
+    redacting.export([span])
+    assert exporter.names == ["get canary-0123456789"]
+    redactor.register(Secret("canary-0123456789"))
+    redacting.export([span])
+    assert exporter.names == [f"get {MASK}"]
