@@ -160,7 +160,7 @@ async def serve(settings: Settings, process: Process, worker: Worker | None = No
 
     if limits is not None:
         limit_metrics.measure(limits)
-    registry = GatewayRegistry(settings, process.resolver, forget)
+    registry = GatewayRegistry(settings, process.resolver, forget, metrics.known)
     receiver = Receiver(
         environment=settings.environment,
         connections=registry.table,

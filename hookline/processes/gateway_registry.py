@@ -22,9 +22,13 @@ class GatewayRegistry:
     """The table that the receive path reads, and what keeps it."""
 
     def __init__(
-        self, settings: Settings, resolver: Resolver, forget: Callable[[str], None]
+        self,
+        settings: Settings,
+        resolver: Resolver,
+        forget: Callable[[str], None],
+        known: Callable[[str], None],
     ) -> None:
-        """`forget` is told of a connection that was removed."""
+        """`forget` is told of a connection that was removed, `known` of one that will be served."""
         self.table = ConnectionTable(settings.environment, complete=False)
         self._registry = ConnectionRegistry(
             RegistryPlan(
@@ -37,6 +41,7 @@ class GatewayRegistry:
             self.table,
             resolver.resolve,
             forget,
+            known,
         )
         self._refresher = RingRefresher(
             resolve=resolver.resolve,

@@ -121,18 +121,18 @@ class Follower:
         try:
             self._listener.began(self._anew)
             self._anew = False
-            while problem := self._access.problem(consumer):
-                self._say(problem)
+            # The broker says that there is no more only after it has waited for more: the leader
+            # says at once where the end is, if it is asked before the reading begins, as it answers
+            # one question of a client after the other.
+            while (ends := self._ends_or_problem(consumer)) is None:
                 self._turned_s = time.monotonic()
                 # What the client has to say waits for this, in memory and without a bound.
                 consumer.poll(0)
                 if self._stopping.wait(_ASK_AGAIN_S):
                     return
             self._say("")
+            first, last = ends
             self._access.begin(consumer)
-            # The broker says that there is no more only after it has waited for more: its leader
-            # says at once where the end is, which that many milliseconds of each start are worth.
-            first, last = self._ends(consumer) or (0, -1)
             if first > 0:
                 log.error(
                     "%s lacks its first records, which may have been revocations: let nothing but "
@@ -167,6 +167,14 @@ class Follower:
                     self._note(error)
         finally:
             consumer.close()
+
+    def _ends_or_problem(self, consumer: Consumer) -> tuple[int, int] | None:
+        """As `_ends`; where there is none, what is in the way has been said."""
+        problem = self._access.problem(consumer)
+        found = self._ends(consumer) if not problem else None
+        if found is None:
+            self._say(problem or f"the leader of topic {self._access.topic} does not answer")
+        return found
 
     def _confirm(self, consumer: Consumer) -> None:
         """Ask where the end is. On this thread: poll keeps the client from any other for ever."""

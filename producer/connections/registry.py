@@ -58,11 +58,15 @@ class ConnectionRegistry:
         table: ConnectionTable,
         resolve: Callable[[str], Secret],
         forget: Callable[[str], None] = lambda connection_id: None,
+        known: Callable[[str], None] = lambda connection_id: None,
     ) -> None:
-        """`forget` is told of a connection that was removed, so that its metrics can go."""
+        """`forget` is told of a connection that was removed, so that its metrics can go; `known`
+        of one that is about to be served, which may be one that was removed before.
+        """
         self._plan = plan
         self._table = table
         self._forget = forget
+        self._known = known
         self.serving = Serving(environment=plan.environment, table=table, resolve=resolve)
         self._follower = Follower(plan.access, self)
         # Around what the ledger says and the table shows: the two must not come apart.
@@ -220,6 +224,7 @@ class ConnectionRegistry:
         standing = ledger.standing(name)
         connection = ledger.servable(name)
         if connection is not None:
+            self._known(name)
             self.serving.serve(connection)
         elif standing is Standing.UNREADABLE:
             self.serving.hold(name, ledger.problem(name))

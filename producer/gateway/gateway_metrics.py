@@ -74,10 +74,12 @@ class GatewayMetrics:
             for labels in [labels for labels in counts.copy() if labels[0] == connection]:
                 counts.pop(labels, None)
 
+    def known(self, connection: str) -> None:
+        """A connection will be served: its labels are shown again. From any thread."""
+        self._gone.discard(connection)
+
     def verified(self, connection: str, secret_name: str) -> None:
         """A signature was verified, by which secret."""
-        if self._gone:
-            self._gone.discard(connection)
         self._verified[connection, secret_name] += 1
 
     def quarantined(self, connection: str, reason: str) -> None:

@@ -79,7 +79,14 @@ def test_every_change_reaches_running_gateways(kafka: KafkaBroker, tmp_path: Pat
             assert f'connection="acme",secret_name="{name}"' in fleet.metrics()
         editor.remove("acme")
         until(lambda: fleet.answers(secret="NEW") == [404, 404])
-        assert 'connection="acme"' not in fleet.metrics()
+        until(lambda: 'connection="acme"' not in fleet.metrics())
+        # One that is connected again is counted again.
+        put(editor, refs={"new": "env:NEW"})
+        until(lambda: fleet.answers(secret="NEW") == [200, 200])
+        until(lambda: 'connection="acme",secret_name="new"' in fleet.metrics())
+        editor.remove("acme")
+        until(lambda: fleet.answers(secret="NEW") == [404, 404])
+        until(lambda: 'connection="acme"' not in fleet.metrics())
         assert fleet.answers("other") == [200, 200]
 
 
