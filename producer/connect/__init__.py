@@ -1,0 +1,1 @@
+"""Connecting a customer's system: the catalogue of systems, and the guided flow through one."""

@@ -1,0 +1,89 @@
+"""Where a customer is in the flow, as a value that is kept between requests, processes and days.
+
+It holds no secret: what the customer enters goes to the secret backend at once, and only its
+reference stands here.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+import msgspec
+
+
+class Step(StrEnum):
+    """The steps in their order, and the two ways to end without a connection."""
+
+    CHOOSE = "choose"
+    DETAILS = "details"
+    AUTHORISE = "authorise"
+    VALIDATE = "validate"
+    REGISTER = "register"
+    TEST = "test"
+    CONNECTED = "connected"
+    CANCELLED = "cancelled"
+    EXPIRED = "expired"
+
+
+class CheckState(StrEnum):
+    """How a check stands."""
+
+    WAITING = "waiting"
+    RUNNING = "running"
+    PASSED = "passed"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+
+
+class Explanation(msgspec.Struct, frozen=True, kw_only=True):
+    """A failure in the customer's words: what happened, why that is likely, what to do next."""
+
+    code: str
+    what: str
+    why: str
+    next: str
+    #: The field to look at again, if it is one.
+    field: str = ""
+    #: Whether trying again unchanged may help.
+    retry: bool = False
+
+
+class Check(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing that is looked at before the customer's eyes."""
+
+    id: str
+    title: str
+    state: CheckState = CheckState.WAITING
+    detail: str = ""
+    explanation: Explanation | None = None
+    took_ms: int | None = None
+
+
+class FlowState(msgspec.Struct, frozen=True, kw_only=True):
+    """All that is known of a flow. `revision` grows by one with each change that is kept."""
+
+    revision: int = 0
+    step: Step = Step.CHOOSE
+    system: str = ""
+    #: What the customer entered that is no secret: field → value.
+    values: dict[str, str] = {}
+    #: References of what is one: field, or one of ours, → reference.
+    secrets: dict[str, str] = {}
+    checks: tuple[Check, ...] = ()
+    problem: Explanation | None = None
+    #: Mistakes of the form: field → what is wrong.
+    mistakes: dict[str, str] = {}
+    #: Whose account it is, as the system says.
+    account: str = ""
+    connection_id: str = ""
+    webhook_id: str = ""
+    #: BLAKE2b of the OAuth `state` that is being waited for, and when it was made.
+    oauth_state: str = ""
+    oauth_at_us: int = 0
+    granted_scopes: tuple[str, ...] = ()
+    #: The event that arrived: its request id, and where it is on Kafka (topic/partition/offset).
+    arrived_request_id: str = ""
+    arrived_at: str = ""
+    #: What is under way and since when, so that a process that dies does not leave it for good.
+    running: str = ""
+    running_since_us: int = 0

@@ -1,0 +1,295 @@
+"""What the catalogue says of one system: its entry, as a model. The published JSON Schema is made
+from here.
+
+Texts are for the customer, who is no engineer: what to click, what a failure means, what to do.
+A template is a text with `{name}` in it, where a name is that of a field, or one of ours:
+`webhook_url`, `signing_secret`, `connection`, `webhook_id`.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
+SystemId = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,39}$")]
+Text = Annotated[str, StringConstraints(min_length=1, max_length=600, strip_whitespace=True)]
+Template = Annotated[str, StringConstraints(min_length=1, max_length=2_000)]
+Pointer = Annotated[str, StringConstraints(pattern=r"^(/[^/]+)+$", max_length=300)]
+Link = Annotated[str, StringConstraints(pattern=r"^https://\S+$", max_length=500)]
+
+#: What a template may name besides the entry's own fields.
+OURS: Final = frozenset({"webhook_url", "signing_secret", "connection", "webhook_id"})
+_NAMED: Final = re.compile(r"\{([a-z][a-z0-9_]*)\}")
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+class Logo(_Model):
+    """Drawn by us, no trade mark's file: initials on a colour, or an SVG path in 24 by 24."""
+
+    initials: Annotated[str, StringConstraints(min_length=1, max_length=3)]
+    colour: Annotated[str, StringConstraints(pattern=r"^#[0-9a-f]{6}$")]
+    path: Annotated[str, StringConstraints(pattern=r"^[MmLlHhVvCcSsQqTtAaZz0-9 ,.\-]+$")] | None = (
+        None
+    )
+
+
+class Option(_Model):
+    """One of a field's choices."""
+
+    value: Annotated[str, StringConstraints(min_length=1, max_length=200)]
+    label: Text
+
+
+class SystemField(_Model):
+    """What the customer is asked for."""
+
+    id: Name
+    label: Text
+    help: str = Field("", max_length=600, description="Where to find it, in one or two sentences.")
+    example: str = Field("", max_length=200, description="Shown, never sent.")
+    pattern: str = Field(
+        "", max_length=300, description="What it must match as a whole (ECMA 262)."
+    )
+    mismatch: str = Field("", max_length=300, description="What is said where it does not match.")
+    secret: bool = False
+    required: bool = True
+    default: str = ""
+    options: list[Option] = Field([], max_length=50)
+    kind: Literal["text", "url", "subdomain", "email", "secret", "choice"] = "text"
+    trim: bool = Field(True, description="Spaces around it are taken away.")
+
+
+class Guide(_Model):
+    """One numbered thing that the customer does in the other system."""
+
+    text: Text
+    link: Link | None = None
+
+
+class Meaning(_Model):
+    """What an answer means to the customer. The first that fits counts."""
+
+    status: int | Literal["4xx", "5xx"] | None = None
+    contains: str = Field("", max_length=200, description="In the body, whatever its case.")
+    header: str = Field("", max_length=100, description="A header that must be there.")
+    code: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
+    what: Text
+    why: Text
+    next: Text
+
+
+class Call(_Model):
+    """A request to the system. Paths and values are templates; the authorisation is added."""
+
+    method: Literal["GET", "POST", "PUT", "PATCH", "DELETE"] = "GET"
+    url: Template | None = Field(None, description="Whole; else base_url and path.")
+    path: Template | None = None
+    headers: dict[str, Template] = {}
+    json_body: Any = Field(None, alias="json", description="Texts in it are templates.")
+    form: dict[str, Template | list[Template]] | None = None
+    ok: list[int] = Field([200], min_length=1)
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", hide_input_in_errors=True, populate_by_name=True
+    )
+
+
+class Validation(Call):
+    """A cheap request that shows that the credentials work."""
+
+    present: list[Pointer] = Field([], description="What a good answer has.")
+    account: Pointer | None = Field(None, description="Whose account it is: shown to the customer.")
+    scopes_header: str | None = Field(None, description="A header that lists the granted scopes.")
+    scopes: list[str] = Field([], description="Which of them are needed.")
+    meanings: list[Meaning] = []
+    clock: bool = Field(True, description="The answer's Date is compared with our clock.")
+
+
+class ApiKey(_Model):
+    """A secret field in a header or the query."""
+
+    kind: Literal["api_key"]
+    place: Literal["header", "query"] = "header"
+    name: Annotated[str, StringConstraints(min_length=1, max_length=100)]
+    value: Template = Field(description='Such as "{token}" or "Token token={token}".')
+
+
+class Bearer(_Model):
+    """`Authorization: Bearer`."""
+
+    kind: Literal["bearer"]
+    token: Template
+
+
+class Basic(_Model):
+    """`Authorization: Basic`."""
+
+    kind: Literal["basic"]
+    username: Template
+    password: Annotated[str, StringConstraints(max_length=2_000)] = ""
+
+
+class OAuthCode(_Model):
+    """OAuth 2.0 authorisation code with PKCE. Our client's id and secret come from the settings."""
+
+    kind: Literal["oauth2_code"]
+    authorise_url: Template
+    token_url: Template
+    revoke_url: Template | None = None
+    scopes: list[str] = []
+    scope_separator: str = " "
+    client_auth: Literal["body", "basic"] = "body"
+    pkce: bool = True
+    extra: dict[str, str] = Field({}, description="Further parameters of the authorisation URL.")
+    token_body: Literal["form", "json"] = "form"
+    use: Literal["bearer", "header"] = "bearer"
+    header: str = Field("", description='For use "header": such as X-Shopify-Access-Token.')
+
+
+class OAuthClient(_Model):
+    """OAuth 2.0 client credentials, which are the customer's own: fields of the entry."""
+
+    kind: Literal["oauth2_client"]
+    token_url: Template
+    client_id: Template
+    client_secret: Template
+    scopes: list[str] = []
+    client_auth: Literal["body", "basic"] = "basic"
+
+
+class NoAuthorisation(_Model):
+    """Nothing is asked of the system."""
+
+    kind: Literal["none"]
+
+
+Authorisation = Annotated[
+    ApiKey | Bearer | Basic | OAuthCode | OAuthClient | NoAuthorisation,
+    Field(discriminator="kind"),
+]
+
+
+class SigningSecret(_Model):
+    """Where the secret is from that signs the webhooks."""
+
+    source: Literal["generated", "answer", "field", "app"] = Field(
+        description="generated: by us, and given to the system; answer: in the answer to the "
+        "registration, at `pointer`; field: the customer pastes it into the field `field`; app: "
+        "our client's own, from the settings."
+    )
+    format: Literal["hex", "base64", "whsec", "text"] = "hex"
+    pointer: Pointer | None = None
+    call: Call | None = Field(None, description="Where a second request fetches it.")
+    field: Name | None = None
+
+
+class Registration(_Model):
+    """How the system is told where its webhooks go."""
+
+    how: Literal["api", "manual"]
+    call: Call | None = None
+    id: Pointer | None = Field(None, description="The webhook's id in the answer.")
+    events: list[str] = Field([], description="Which it will send, as its own names.")
+    remove: Call | None = Field(None, description="Undoes it, with {webhook_id}.")
+    fields: list[SystemField] = Field([], description="What is asked in this step, if by hand.")
+    guidance: list[Guide] = Field([], max_length=15)
+    meanings: list[Meaning] = []
+
+
+class TestEvent(_Model):
+    """How the last step gets a real event."""
+
+    how: Literal["registration", "api", "customer"] = Field(
+        description="registration: the system sends one when it is told the URL; api: by `call`; "
+        "customer: somebody does what `guidance` says."
+    )
+    call: Call | None = None
+    guidance: list[Guide] = Field([], max_length=10)
+    optional: bool = Field(False, description="Connected also if none comes.")
+    wait_s: int = Field(60, ge=5, le=1_800)
+
+
+class Webhook(_Model):
+    """How webhooks come about."""
+
+    provider: Name
+    options: dict[str, Any] = {}
+    secret: SigningSecret
+    registration: Registration
+    test: TestEvent
+
+
+class Polling(_Model):
+    """How to ask for what webhooks missed."""
+
+    call: Call
+    cursor: Literal["timestamp", "id", "token", "link"]
+    cursor_parameter: str = ""
+    cursor_pointer: Pointer | None = None
+    page_parameter: str = ""
+    page_size: int = Field(100, ge=1, le=1_000)
+    next: Pointer | None = Field(None, description="Where the next page's token or URL is.")
+    items: Pointer | None = Field(None, description="Where the list is; without it, the whole.")
+    item_id: Pointer
+    item_version: Pointer | None = None
+    item_time: Pointer | None = None
+    event_type: Template = Field(description="Such as github.issue.updated; may name pointers.")
+    resource_type: str = ""
+    resource_id: Pointer | None = None
+    interval_s: int = Field(300, ge=10, le=86_400)
+
+
+class System(_Model):
+    """One entry of the catalogue."""
+
+    id: SystemId
+    name: Annotated[str, StringConstraints(min_length=1, max_length=60)]
+    about: Text
+    aliases: list[str] = Field([], max_length=20)
+    categories: list[str] = Field(min_length=1, max_length=6)
+    logo: Logo
+    sources: list[Link] = Field(min_length=1, description="The vendor's pages that this is from.")
+    base_url: Template | None = None
+    fields: list[SystemField] = Field([], max_length=12)
+    guidance: list[Guide] = Field([], max_length=15)
+    authorisation: Authorisation
+    validation: Validation | None = None
+    webhook: Webhook
+    polling: Polling | None = None
+    #: How long it takes, roughly.
+    minutes: int = Field(3, ge=1, le=60)
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> System:
+        known = {field.id for field in self.all_fields()} | OURS
+        for where, name in _names(self.model_dump(by_alias=True, mode="json"), ""):
+            if name not in known and not where.startswith("/polling/event_type"):
+                raise ValueError(f"{where}: {{{name}}} is no field of this entry, nor one of ours")
+        ids = [field.id for field in self.all_fields()]
+        if len(ids) != len(set(ids)):
+            raise ValueError("two fields have the same id")
+        return self
+
+    def all_fields(self) -> list[SystemField]:
+        """Those of the first form and those that are asked when the webhook is registered."""
+        return [*self.fields, *self.webhook.registration.fields]
+
+
+def _names(value: Any, where: str) -> list[tuple[str, str]]:
+    if isinstance(value, str):
+        # A pattern's braces count repetitions; what is for reading has no template.
+        reading = where.rsplit("/", 1)[-1] in ("pattern", "help", "text", "what", "why", "next")
+        return (
+            [] if reading or "/options/" in where else [(where, n) for n in _NAMED.findall(value)]
+        )
+    if isinstance(value, dict):
+        return [one for key, v in value.items() for one in _names(v, f"{where}/{key}")]
+    if isinstance(value, list):
+        return [one for n, v in enumerate(value) for one in _names(v, f"{where}/{n}")]
+    return []
