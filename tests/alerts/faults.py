@@ -53,6 +53,7 @@ SCENARIOS: Final[tuple[Scenario, ...]] = (
     Scenario("HooklineQuarantined", "send what cannot be read", _is(quarantined_per_s=0.05)),
     Scenario("HooklineRateLimited", "refuse a fifth by rate", _is(limited_share={"acme-shop": 0.2}),
              fault_s=2_700),
+    Scenario("HooklineSecretBackendSilent", "seal the Vault", _is(backend_away=True)),
     Scenario(
         "HooklineSecretExpiring",
         "the last secret ends in 7 days less an hour",

@@ -45,6 +45,7 @@ class Fault:
     parked: int = 0
     silent: set[str] = field(default_factory=set)
     secrets_end_s: dict[str, float] = field(default_factory=dict)
+    backend_away: bool = False
     worker_restarts_per_s: float = 0.0
     down: set[str] = field(default_factory=set)
 
@@ -69,6 +70,7 @@ class Plant:
         self._queue = 0.0
         self._queued_since_s: float | None = None
         self._spool: dict[str, float] = {}
+        self._backend_away_since_s: float | None = None
         self._last_event_s = dict.fromkeys(CONNECTIONS, 0.0)
         self._longest_pause_s = dict.fromkeys(CONNECTIONS, 0.0)
         for gateway in ("g1", "g2"):
@@ -82,6 +84,10 @@ class Plant:
     def step(self, seconds: float) -> None:
         """Let time pass."""
         self.now_s += seconds
+        if not self.fault.backend_away:
+            self._backend_away_since_s = None
+        elif self._backend_away_since_s is None:
+            self._backend_away_since_s = self.now_s
         for name in list(self._restarting):
             self._counts[name].clear()
             self._start(name)
@@ -228,7 +234,9 @@ class Plant:
     def _gateway(self, instance: str) -> list[tuple[str, float, dict[str, str]]]:
         fault = self.fault
         since_s = self._spool.get(instance)
+        away_s = self.now_s if self._backend_away_since_s is None else self._backend_away_since_s
         return [
+            (names.SECRET_BACKEND_SILENT_SECONDS, self.now_s - away_s, {"scheme": "vault"}),
             (names.SPOOL_CIRCUIT_OPEN, float(since_s is not None), {}),
             (names.SPOOL_OLDEST_SECONDS, self.now_s - since_s if since_s is not None else 0.0, {}),
             (names.SPOOL_REFUSED_EVENTS, fault.spool_refused, {}),

@@ -26,6 +26,7 @@ TROUBLE: tuple[tuple[int, int, Fault], ...] = (
     (15 * 3_600, 300, Fault(unknown_per_s=0.1)),
     (16 * 3_600, 90, Fault(stopped=True)),
     (17 * 3_600, 300, Fault(forged_per_s={"acme-shop": 0.2})),
+    (18 * 3_600, 480, Fault(backend_away=True)),
     (20 * 3_600, 300, Fault(apply_factor=40.0)),
 )
 RESTARTS = ((7 * 3_600, "g1"), (7 * 3_600 + 120, "g2"), (12 * 3_600, "c1"), (21 * 3_600, "c1"))
