@@ -7,6 +7,7 @@ reference stands here.
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Final
 
 import msgspec
 
@@ -84,6 +85,37 @@ class FlowState(msgspec.Struct, frozen=True, kw_only=True):
     #: The event that arrived: its request id, and where it is on Kafka (topic/partition/offset).
     arrived_request_id: str = ""
     arrived_at: str = ""
+    #: Names of secrets that may be at the backend though their reference is not known here: they
+    #: are being written, or were when a process died.
+    intended: tuple[str, ...] = ()
+    #: The checks of `validate` have all passed for what was entered.
+    validated: bool = False
+    #: The connection's records were written, and with which webhook id.
+    written: bool = False
+    written_webhook_id: str = ""
+    #: Every gateway that was asked knows the connection.
+    served: bool = False
+    #: The system was told, by its API or, as the customer says, by hand.
+    registered: bool = False
+    #: From when on a test event counts, and until when it is waited for; 0 if it is not.
+    watch_since_us: int = 0
+    waiting_until_us: int = 0
     #: What is under way and since when, so that a process that dies does not leave it for good.
     running: str = ""
     running_since_us: int = 0
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing the customer does changes it any more."""
+        return self.step in ENDED
+
+    @property
+    def left_over(self) -> bool:
+        """Whether something was made outside that a flow without a connection must take away."""
+        return bool(
+            self.secrets or self.intended or self.written or self.webhook_id or self.registered
+        )
+
+
+#: The steps that end a flow.
+ENDED: Final = frozenset({Step.CONNECTED, Step.CANCELLED, Step.EXPIRED})
