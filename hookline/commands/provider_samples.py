@@ -190,6 +190,28 @@ def _cloudevents(draw: random.Random, now_s: float, entities: int) -> Sample:
     return in_json(event_id, f"cloudevents.com.example.order.{state}", body)
 
 
+def _zendesk(draw: random.Random, now_s: float, entities: int) -> Sample:
+    event_id = str(some_uuid(draw))
+    state = draw.choice(["created", "status_changed", "comment_added"])
+    number = draw.randint(1, entities)
+    body = {
+        "account_id": 22_129_848,
+        "detail": {
+            "id": str(5000 + number),
+            "subject": f"Where is parcel {1000 + number}?",
+            "status": "OPEN",
+            "updated_at": iso(now_s),
+        },
+        "event": {},
+        "id": event_id,
+        "subject": f"zen:ticket:{5000 + number}",
+        "time": iso(now_s),
+        "type": f"zen:event-type:ticket.{state}",
+        "zendesk_event_version": "2022-11-06",
+    }
+    return in_json(event_id, f"zendesk.ticket.{state}", body)
+
+
 MAKERS: Final[dict[str, Callable[[random.Random, float, int], Sample]]] = {
     "cloudevents": _cloudevents,
     "gitlab": _gitlab,
@@ -199,4 +221,5 @@ MAKERS: Final[dict[str, Callable[[random.Random, float, int], Sample]]] = {
     "slack": _slack,
     "stripe": _stripe,
     "twilio": _twilio,
+    "zendesk": _zendesk,
 }

@@ -9,6 +9,7 @@ A template is a text with `{name}` in it, where a name is that of a field, or on
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
@@ -106,9 +107,16 @@ class Validation(Call):
     present: list[Pointer] = Field([], description="What a good answer has.")
     account: Pointer | None = Field(None, description="Whose account it is: shown to the customer.")
     scopes_header: str | None = Field(None, description="A header that lists the granted scopes.")
-    scopes: list[str] = Field([], description="Which of them are needed.")
+    scopes: list[str] = Field(
+        [], description='Which of them are needed; "a|b" where either is enough.'
+    )
     meanings: list[Meaning] = []
     clock: bool = Field(True, description="The answer's Date is compared with our clock.")
+
+    def missing_scopes(self, granted: Iterable[str]) -> list[str]:
+        """Those of `scopes` that are not among the granted ones."""
+        there = set(granted)
+        return [wanted for wanted in self.scopes if there.isdisjoint(wanted.split("|"))]
 
 
 class ApiKey(_Model):
@@ -147,6 +155,7 @@ class OAuthCode(_Model):
     client_auth: Literal["body", "basic"] = "body"
     pkce: bool = True
     extra: dict[str, str] = Field({}, description="Further parameters of the authorisation URL.")
+    token_extra: dict[str, str] = Field({}, description="Further ones of the token request.")
     token_body: Literal["form", "json"] = "form"
     use: Literal["bearer", "header"] = "bearer"
     header: str = Field("", description='For use "header": such as X-Shopify-Access-Token.')
@@ -195,6 +204,9 @@ class Registration(_Model):
     how: Literal["api", "manual"]
     call: Call | None = None
     id: Pointer | None = Field(None, description="The webhook's id in the answer.")
+    more_ids: list[Pointer] = Field(
+        [], description="Where one request made several: `remove` is called for each of them."
+    )
     events: list[str] = Field([], description="Which it will send, as its own names.")
     remove: Call | None = Field(None, description="Undoes it, with {webhook_id}.")
     fields: list[SystemField] = Field([], description="What is asked in this step, if by hand.")

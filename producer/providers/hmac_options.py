@@ -81,6 +81,10 @@ class HmacSignatureOptions(IdentityOptions):
     prefix: Annotated[
         str, Field(max_length=100, description="what stands before the signature: sha256=, v0=")
     ] = ""
+    separator: Annotated[
+        str,
+        Field(max_length=3, description="what stands between several signatures, such as a comma"),
+    ] = ""
     secret_encoding: Annotated[
         Literal["utf8", "hex", "base64"],
         Field(description="how the secret's bytes are written; utf8 takes its text as it is"),
@@ -94,7 +98,8 @@ class HmacSignatureOptions(IdentityOptions):
         Field(description="the header that has the time of signing, such as X-Timestamp"),
     ] = None
     timestamp_unit: Annotated[
-        Literal["s", "ms"], Field(description="what that header counts since 1970")
+        Literal["s", "ms", "iso"],
+        Field(description="what that header counts since 1970, or iso: an ISO 8601 time"),
     ] = "s"
     tolerance_s: Annotated[
         int,
@@ -113,6 +118,8 @@ class HmacSignatureOptions(IdentityOptions):
                 "timestamp_header is set and not signed, so anybody could renew it: write "
                 "{timestamp} in signed, or leave timestamp_header out"
             )
+        if self.separator and self.separator in self.prefix:
+            raise ValueError("the prefix has the separator in it: each would end the other")
         if self.header in self.sources().header_names():
             raise ValueError(
                 f"a source reads {self.header}, which has the signature: a signature identifies "

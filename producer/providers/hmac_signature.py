@@ -9,6 +9,7 @@ from __future__ import annotations
 import hmac
 from binascii import b2a_base64
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import ClassVar, Final
 
 from pydantic import BaseModel
@@ -37,9 +38,12 @@ from producer.providers.refusals import (
     TIMESTAMP_MISSING,
     TIMESTAMP_OUTSIDE_WINDOW,
 )
+from producer.providers.secret_text import signing_key
 from producer.providers.signature_text import DECODERS, from_base64, from_hex
 from schemas.errors import SecretFormatError
 
+#: More signatures than any rotation makes; a header with more is refused.
+MAX_SIGNATURES: Final = 16
 _DIGEST_BYTES: Final = {"sha1": 20, "sha256": 32, "sha384": 48, "sha512": 64}
 
 
@@ -123,26 +127,18 @@ class HmacSignature(Provider):
             if isinstance(found, Refused):
                 return found
             timestamp = found
-            number = timestamps.digits(timestamp)
-            if number is None:
+            within = self._within(timestamp, now_s)
+            if within is None:
                 return TIMESTAMP_MALFORMED
-            if not timestamps.within(number, options.timestamp_unit, now_s, options.tolerance_s):
+            if not within:
                 return TIMESTAMP_OUTSIDE_WINDOW
-        if len(text) > self._max_chars or not text.startswith(options.prefix):
-            return SIGNATURE_MALFORMED
-        signature = self._decode(text[len(options.prefix) :])
-        if signature is None or len(signature) != self._digest_bytes:
-            return SIGNATURE_MALFORMED
-        if any_repeated(headers, self._single_headers):
+        signatures = self._signatures(text)
+        if not signatures or any_repeated(headers, self._single_headers):
             return SIGNATURE_MALFORMED
         content = self._content(headers, request.body, timestamp)
         if content is None:
             return SIGNATURE_MALFORMED
-        verified_by = None
-        for key in keys:
-            expected = hmac.digest(key.material, content, options.algorithm)
-            if hmac.compare_digest(expected, signature) and verified_by is None:
-                verified_by = key.name
+        verified_by = signing_key(content, signatures, keys, options.algorithm)
         return SIGNATURE_WRONG if verified_by is None else Verified(verified_by)
 
     def identify(self, request: Request) -> Identity | Unreadable:
@@ -158,7 +154,7 @@ class HmacSignature(Provider):
         signed = {"content-type": "application/json"}
         timestamp = ""
         if options.timestamp_header is not None:
-            timestamp = str(int(now_s if options.timestamp_unit == "s" else now_s * 1000))
+            timestamp = _written(now_s, options.timestamp_unit)
             signed[options.timestamp_header] = timestamp
         for source, value in (
             (self._sources.event_id, event_id),
@@ -172,6 +168,39 @@ class HmacSignature(Provider):
         digest = hmac.digest(key, content, options.algorithm)
         signed[options.header] = options.prefix + _encode(digest, options.encoding)
         return signed
+
+    def _within(self, timestamp: str, now_s: float) -> bool | None:
+        """Whether the time is in the window; None if it is none."""
+        options = self._options
+        if options.timestamp_unit == "iso":
+            moment_us = timestamps.iso_to_us(timestamp)
+            if moment_us is None:
+                return None
+            return timestamps.within(moment_us // 1000, "ms", now_s, options.tolerance_s)
+        number = timestamps.digits(timestamp)
+        if number is None:
+            return None
+        return timestamps.within(number, options.timestamp_unit, now_s, options.tolerance_s)
+
+    def _signatures(self, text: str) -> list[bytes]:
+        """Those of the header that have the form; of several, what has another is left out."""
+        options = self._options
+        if not options.separator:
+            entries = [text]
+        elif len(text) > MAX_SIGNATURES * (self._max_chars + len(options.separator)):
+            return []
+        else:
+            entries = text.split(options.separator, MAX_SIGNATURES)
+        found: list[bytes] = []
+        for entry in entries[:MAX_SIGNATURES]:
+            if options.separator:
+                entry = entry.strip()
+            if len(entry) > self._max_chars or not entry.startswith(options.prefix):
+                continue
+            signature = self._decode(entry[len(options.prefix) :])
+            if signature is not None and len(signature) == self._digest_bytes:
+                found.append(signature)
+        return found
 
     def _content(self, headers: Headers, body: bytes, timestamp: str) -> bytes | None:
         """What is signed; None if a header in it is missing or not ASCII."""
@@ -205,6 +234,12 @@ class _Single:
 
     def get_all(self, key: str) -> list[str]:
         return [self._values[key]] if key in self._values else []
+
+
+def _written(now_s: float, unit: str) -> str:
+    if unit == "iso":
+        return datetime.fromtimestamp(int(now_s), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return str(int(now_s if unit == "s" else now_s * 1000))
 
 
 def _encode(digest: bytes, encoding: str) -> str:

@@ -22,6 +22,7 @@ from producer.providers.slack import Slack
 from producer.providers.standard_webhooks import StandardWebhooks
 from producer.providers.stripe import Stripe
 from producer.providers.twilio import Twilio
+from producer.providers.zendesk import Zendesk
 from schemas.errors import ConfigurationError
 
 _KINDS: Final[tuple[type[Provider], ...]] = (
@@ -37,6 +38,7 @@ _KINDS: Final[tuple[type[Provider], ...]] = (
     StandardWebhooks,
     Stripe,
     Twilio,
+    Zendesk,
 )
 
 PROVIDERS: Final[Mapping[str, type[Provider]]] = MappingProxyType(

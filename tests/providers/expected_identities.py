@@ -194,4 +194,10 @@ EXPECTED = [
     ),
     ("cloudevents", "binary.json", [("x.y", "event/", None, None)]),
     ("token", "order.created.json", [("order.created", "order/order-1001", None, TEN)]),
+    ("zendesk", "ticket.created.json", [("ticket.created", "ticket/5158", None, TEN)]),
+    (
+        "zendesk",
+        "ticket.status_changed.json",
+        [("ticket.status_changed", "ticket/5158", None, TEN + 764_500_000)],
+    ),
 ]

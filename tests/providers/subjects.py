@@ -124,6 +124,10 @@ SUBJECTS = (
         *("key", "token", {**TOKEN_OPTIONS, "scheme": "header", "header": "X-Api-Key"}, "s", "t"),
         *("order.created.json", "x-api-key"),
     ),
+    Subject(
+        *("zendesk", "zendesk", {}, "s", "t", "ticket.created.json"),
+        *("x-zendesk-webhook-signature", True),
+    ),
 )
 
 
