@@ -103,6 +103,14 @@ class Absences:
             self._alone.popitem(last=False)
         return found
 
+    def reconsider(self, place: str, reference: Reference, now_s: float) -> None:
+        """Something is new there: this may be asked for at once, and not only after its wait."""
+        self._alone.pop(reference, None)
+        silence = self._places.get(place)
+        if silence is not None:
+            silence.retry_at_s = now_s
+            silence.tried.discard(reference)
+
     def silent_s(self, now_s: float) -> float:
         """How long the longest silence is that somebody still waits for the end of; 0 if none."""
         silences = (*self._places.values(), *self._alone.values())

@@ -45,6 +45,8 @@ class CachePolicy(msgspec.Struct, frozen=True, kw_only=True):
 class _Entry(msgspec.Struct, frozen=True):
     secret: Secret
     fetched_s: float
+    #: It was changed since, as far as this process knows.
+    outdated: bool = False
 
 
 class _Flight:
@@ -53,6 +55,8 @@ class _Flight:
     def __init__(self) -> None:
         self.landed = threading.Event()
         self.outcome: Secret | SecretError | None = None
+        #: The secret has been changed since: what comes of it is for those who wait, and not kept.
+        self.outdated = False
 
 
 def whole_scheme(reference: Reference) -> str:
@@ -106,7 +110,11 @@ class CachedBackend:
         with self._lock:
             now_s = self._now_s()
             entry = self._entries.get(reference)
-            if entry is not None and now_s - entry.fetched_s < self._policy.ttl_s:
+            if (
+                entry is not None
+                and not entry.outdated
+                and now_s - entry.fetched_s < self._policy.ttl_s
+            ):
                 self._entries.move_to_end(reference)
                 if now_s - entry.fetched_s >= self._policy.ttl_s - self._policy.refresh_ahead_s:
                     self._refresh_soon(reference)
@@ -130,6 +138,20 @@ class CachedBackend:
             with self._lock:
                 return _given(self._last_good(reference, why, self._now_s()))
         return _given(flight.outcome)
+
+    def expire(self, reference: Reference) -> None:
+        """It was just changed there: the next fetch asks, also while one is on its way.
+
+        The value counts on only as it would at the end of its time: if there is no answer.
+        """
+        with self._lock:
+            entry = self._entries.get(reference)
+            if entry is not None:
+                self._entries[reference] = msgspec.structs.replace(entry, outdated=True)
+            flight = self._flights.pop(reference, None)
+            if flight is not None:
+                flight.outdated = True
+            self._absences.reconsider(self._place_of(reference), reference, self._now_s())
 
     def close(self, timeout_s: float = 5.0) -> None:
         """End the background thread; a fetch that is on its way is not waited for any longer."""
@@ -161,8 +183,11 @@ class CachedBackend:
         finally:
             # Also when the backend broke: whoever waits must not wait in vain.
             with self._lock:
-                flight.outcome = self._settle(reference, outcome)
-                del self._flights[reference]
+                if flight.outdated:
+                    flight.outcome = outcome
+                else:
+                    flight.outcome = self._settle(reference, outcome)
+                    del self._flights[reference]
             flight.landed.set()
 
     def _settle(self, reference: Reference, outcome: Secret | SecretError) -> Secret | SecretError:

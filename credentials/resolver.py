@@ -12,7 +12,7 @@ from credentials.reference import Reference, parse_reference
 from credentials.secret import Secret
 from schemas.errors import SecretUnavailable
 
-_SECTIONS: Final = {"vault": "vault", "aws-sm": "aws", "azure-kv": "azure"}
+_SECTIONS: Final = {"vault": "vault", "aws-sm": "aws", "azure-kv": "azure", "sealed": "sealed"}
 
 
 class SecretBackend(Protocol):
@@ -35,6 +35,14 @@ class Silenceable(Protocol):
 
     def silent_s(self) -> float:
         """How long it has given no answer to what is still wanted of it; 0 if it does."""
+
+
+@runtime_checkable
+class Expiring(Protocol):
+    """A backend that remembers values."""
+
+    def expire(self, reference: Reference) -> None:
+        """What it remembers of this was just changed."""
 
 
 class Resolver:
@@ -64,6 +72,13 @@ class Resolver:
         if self._on_resolved is not None:
             self._on_resolved(secret)
         return secret
+
+    def expire(self, ref: str) -> None:
+        """This process has just changed the secret, or learnt of it: ask for it the next time."""
+        reference = parse_reference(ref)
+        backend = self._backends.get(reference.scheme)
+        if isinstance(backend, Expiring):
+            backend.expire(reference)
 
     def silent_s(self) -> dict[str, float]:
         """Scheme → how long its backend has given no answer; of those that may be away."""

@@ -347,3 +347,51 @@ def test_after_close_nothing_is_fetched_in_the_background(
     assert cache.fetch(A) == Secret("one")
     assert cache._thread is None
     assert backend.asked == [A]
+
+
+def test_what_was_just_changed_is_asked_for_the_next_time(
+    cache: CachedBackend, backend: Backend
+) -> None:
+    assert [cache.fetch(A), cache.fetch(B)] == [Secret("one")] * 2
+    backend.says("two")
+    cache.expire(A)
+    assert [cache.fetch(A), cache.fetch(B)] == [Secret("two"), Secret("one")]
+    assert backend.asked == [A, B, A]
+
+
+def test_a_fetch_from_before_a_change_does_not_hide_the_new_value(
+    cache: CachedBackend, backend: Backend
+) -> None:
+    go = threading.Event()
+
+    def slow(reference: Reference) -> Secret:
+        go.wait(30)
+        return Secret("before")
+
+    backend.answers = slow
+    with ThreadPoolExecutor(1) as pool:
+        early = pool.submit(cache.fetch, A)
+        backend.asking.acquire(timeout=30)
+        # It was answered before the change, and the answer is still on its way.
+        backend.says("after")
+        cache.expire(A)
+        assert cache.fetch(A) == Secret("after")
+        go.set()
+        assert early.result(30) == Secret("before")
+    assert cache.fetch(A) == Secret("after")
+    assert len(backend.asked) == 2
+
+
+def test_a_changed_value_that_cannot_be_asked_for_counts_as_before(
+    cache: CachedBackend, backend: Backend, clock: Clock
+) -> None:
+    cache.fetch(A)
+    backend.is_away()
+    cache.expire(A)
+    assert cache.fetch(A) == Secret("one")
+    # A change is a sign of life: it is asked again at once, and not only after its wait.
+    asked = len(backend.asked)
+    backend.says("two")
+    cache.expire(A)
+    assert cache.fetch(A) == Secret("two")
+    assert len(backend.asked) == asked + 1
