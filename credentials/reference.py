@@ -58,6 +58,11 @@ _FORMS: Final[dict[str, _Form]] = {
         re.compile(r"(?P<locator>[A-Za-z0-9-]+/[A-Za-z0-9-]+)(?P<key>)"),
         "vault/name",
     ),
+    "sealed": _Form(
+        "sealed:acme/acme-github/token",
+        re.compile(r"(?P<locator>(?!\.\.?/)[a-z0-9._-]+(?:/(?!\.\.?(?:/|$))[a-z0-9._-]+){2,})"),
+        "tenant/connection/field, in small letters, digits, dots, dashes and underscores",
+    ),
 }
 
 SCHEMES: Final = tuple(_FORMS)

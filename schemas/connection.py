@@ -10,7 +10,7 @@ import msgspec
 from schemas.errors import SecretReferenceError
 
 #: What a secret's reference may start with, before the colon.
-SECRET_SCHEMES: Final = frozenset({"env", "file", "vault", "aws-sm", "azure-kv"})
+SECRET_SCHEMES: Final = frozenset({"env", "file", "vault", "aws-sm", "azure-kv", "sealed"})
 
 
 class ConnectionState(StrEnum):

@@ -19,6 +19,7 @@ from rich.table import Table
 from credentials.secret import Secret
 from hookline.commands.config import config_option
 from hookline.commands.known_connections import Known, known_connections
+from hookline.commands.sealing import reseal, seal_key
 from hookline.commands.secret_changes import retire, revoke, rotate
 from hookline.processes.process import resolver_for
 from hookline.settings.handlers import references
@@ -47,10 +48,13 @@ class Finding(NamedTuple):
 
 @click.group("secrets")
 def command() -> None:
-    """Check every secret that is named; rotate, retire, revoke those of a connection."""
+    """Check every secret that is named; rotate, retire, revoke those of a connection.
+
+    For the sealed file: make a key, seal it anew.
+    """
 
 
-for _change in (rotate, retire, revoke):
+for _change in (rotate, retire, revoke, seal_key, reseal):
     command.add_command(_change)
 
 
@@ -127,6 +131,10 @@ def findings(
     if only is None:
         for place, ref in _others(settings):
             yield _tried(Finding(place, "", ref, "ok"), partial(resolve, ref))
+        if (sealed := settings.credentials.sealed) is not None:
+            # Opened with its key, and not only the key had.
+            file = sealed.file(resolve, lambda key: None)
+            yield _tried(Finding("credentials.sealed", "", sealed.key, "ok"), file.check)
 
 
 def _of_connection(

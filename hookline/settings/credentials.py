@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Annotated, Final
 from urllib.parse import SplitResult, urlsplit
 
+from msgspec.structs import replace
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -22,6 +24,9 @@ from credentials.environment import EnvironmentBackend
 from credentials.file import FileBackend
 from credentials.reference import Reference, parse_reference
 from credentials.resolver import Resolver, SecretBackend
+from credentials.seal_key import split_seal_keys
+from credentials.sealed import SealedBackend
+from credentials.sealed_file import SealedFile
 from credentials.secret import Secret
 from credentials.vault import VaultBackend
 from credentials.vault_login import (
@@ -215,6 +220,33 @@ class AzureSettings(_Model):
     timeout_ms: int = Field(5_000, ge=100, le=60_000, description="Of one request.")
 
 
+class SealedSettings(_Model):
+    """A file on this machine, encrypted, for `sealed:tenant/connection/field`."""
+
+    path: str = Field(
+        pattern=r"^/.+[^/]$",
+        description="Absolute; on a local disk, for all processes that use it. Made with the first "
+        "secret.",
+    )
+    key: LocalReference = Field(
+        description="As a reference: env: or file:, to a key of `hookline secrets seal-key`, or "
+        "several: the first writes, all read."
+    )
+
+    def file(
+        self, resolve: Callable[[str], Secret], on_resolved: Callable[[Secret], None]
+    ) -> SealedFile:
+        """The file; `resolve` reads its keys, each of which `on_resolved` sees by itself too."""
+
+        def keys() -> Secret:
+            text = resolve(self.key)
+            for key in split_seal_keys(text):
+                on_resolved(key)
+            return text
+
+        return SealedFile(Path(self.path), keys)
+
+
 class CredentialSettings(_Model):
     """Where secrets come from; docs/secrets.md says how each is set up."""
 
@@ -228,6 +260,7 @@ class CredentialSettings(_Model):
     vault: VaultSettings | None = None
     aws: AwsSettings = AwsSettings()
     azure: AzureSettings = AzureSettings()
+    sealed: SealedSettings | None = None
 
     def resolver(
         self, environ: Mapping[str, str], on_resolved: Callable[[Secret], None]
@@ -253,8 +286,13 @@ class CredentialSettings(_Model):
                 place_of=_key_vault,
             ),
         ]
+        own = Resolver(local, on_resolved)
+        if self.sealed is not None:
+            file = self.sealed.file(own.resolve, on_resolved)
+            # Nothing is remembered but for the case that the file cannot be read.
+            bridge = replace(policy, ttl_s=0.0, refresh_ahead_s=0.0)
+            remote.append(CachedBackend(SealedBackend(file), bridge))
         if self.vault is not None:
-            own = Resolver(local, on_resolved)
             remote.append(CachedBackend(self.vault.backend(own.resolve), policy))
         return Resolver([*local, *remote], on_resolved)
 

@@ -37,7 +37,7 @@ from schemas.topics import (
 SLUG: Final = r"^[a-z0-9][a-z0-9._-]{0,62}$"
 Slug = Annotated[str, StringConstraints(pattern=SLUG)]
 Listen = Annotated[str, StringConstraints(pattern=r"^\S*:\d{1,5}$")]
-_SCHEMED: Final = re.compile(r"(env|file|vault|aws-sm|azure-kv):")
+_SCHEMED: Final = re.compile(r"(env|file|vault|aws-sm|azure-kv|sealed):")
 # librdkafka properties that hold a secret: only as a reference.
 SECRET_PROPERTIES: Final = frozenset(
     {

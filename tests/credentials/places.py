@@ -16,6 +16,9 @@ from credentials.azure_key_vault import AzureKeyVaultBackend
 from credentials.environment import EnvironmentBackend
 from credentials.file import FileBackend
 from credentials.resolver import SecretBackend
+from credentials.seal_key import new_seal_key
+from credentials.sealed import SealedBackend
+from credentials.sealed_file import SealedFile
 from credentials.secret import Secret
 from credentials.vault import VaultBackend
 from credentials.vault_login import AppRoleLogin
@@ -84,6 +87,23 @@ class FilePlace(Place):
         path.write_bytes(value)
         path.chmod(0o600)
         return f"file:{path}"
+
+
+class SealedPlace(Place):
+    """The sealed file; `put` goes by the writer's file, as a process of its own would."""
+
+    holds_binary = False
+
+    def __init__(self, folder: Path) -> None:
+        key = new_seal_key()
+        path = folder / "sealed"
+        self._file = SealedFile(path, lambda: key)
+        self.backend = SealedBackend(SealedFile(path, lambda: key))
+        self.absent = "sealed:acme/c/not-there"
+
+    def put(self, name: str, value: bytes) -> str:
+        self._file.write(f"acme/c/{name.lower()}", Secret(value.decode()))
+        return f"sealed:acme/c/{name.lower()}"
 
 
 class VaultPlace(RemotePlace):
@@ -212,7 +232,7 @@ class AzurePlace(RemotePlace):
         return AzureKeyVaultBackend(suffix=f"vault.test:{port}", timeout_s=0.3)
 
 
-LOCAL = ("env", "file")
+LOCAL = ("env", "file", "sealed")
 REMOTE = (
     "vault-stand-in",
     pytest.param("vault", marks=pytest.mark.vault),
@@ -229,6 +249,8 @@ def place_named(name: str, request: pytest.FixtureRequest) -> Place:
             return EnvironmentPlace()
         case "file":
             return FilePlace(have("tmp_path"))
+        case "sealed":
+            return SealedPlace(have("tmp_path"))
         case "vault-stand-in":
             return VaultPlace(have("vault_standin"))
         case "vault":

@@ -26,6 +26,8 @@ from schemas.errors import SecretReferenceError
         ("aws-sm:a?stage=AWSPREVIOUS#key", ("aws-sm", "a", "key", "AWSPREVIOUS")),
         ("vault:secret/..a/b..#k", ("vault", "secret/..a/b..", "k")),
         ("azure-kv:acme-vault/github-key", ("azure-kv", "acme-vault/github-key", "")),
+        ("sealed:acme/acme-github/token", ("sealed", "acme/acme-github/token", "")),
+        ("sealed:a.b/..c/d/_/1", ("sealed", "a.b/..c/d/_/1", "")),
     ],
 )
 def test_a_reference_parses_into_its_parts_and_writes_itself_again(text, parts):
@@ -56,6 +58,14 @@ def test_a_reference_parses_into_its_parts_and_writes_itself_again(text, parts):
         "azure-kv:pa55word",
         "azure-kv:pa55word.evil.example/x",
         "aws-sm:a?stage=#pa55word",
+        "sealed:pa55word",
+        "sealed:acme/pa55word",
+        "sealed:acme/Pa55word/x",
+        "sealed:../pa55word/x",
+        "sealed:acme/pa55word/..",
+        "sealed:acme/./pa55word/x",
+        "sealed:acme//pa55word",
+        "sealed:acme/pa55word/x#k",
         "aws-sm:a#pa55word?stage=AWSPREVIOUS",
         "aws-sm:pa55 word",
         "",
