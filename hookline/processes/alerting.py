@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
@@ -45,6 +46,15 @@ def open_alert_store(settings: Settings, resolver: Resolver) -> AlertStore:
     return SqlAlertStore(database, settings.environment)
 
 
+def _name(settings: Settings) -> str:
+    """This monitor's among those on its store."""
+    monitor = settings.monitor
+    # A file admits one monitor: what stands there is its own, whatever its host is called now.
+    if monitor.store.startswith(_SQLITE):
+        return OWN_JOB
+    return f"{socket.gethostname()} {monitor.listen}"
+
+
 def open_alerts(
     settings: Settings, resolver: Resolver, own_page: Callable[[], bytes], store: MonitorStore
 ) -> AlertService | None:
@@ -70,6 +80,7 @@ def open_alerts(
         store=open_alert_store(settings, resolver),
         delivery=Delivery(notifiers),
         environment=settings.environment,
+        name=_name(settings),
         patience=alerts.patience(),
         runbook_url=alerts.runbook_url,
         every_s=alerts.every_ms / 1000,

@@ -8,9 +8,10 @@ from typing import Protocol
 from consumer.monitor.alerts.grouping import Group
 from consumer.monitor.alerts.silences import Silence
 from consumer.monitor.alerts.states import Alert
+from consumer.monitor.alerts.turns import TurnStore
 
 
-class AlertStore(Protocol):
+class AlertStore(TurnStore, Protocol):
     """Of one environment; from any process, each instance from one thread at a time.
 
     StoreUnavailable from each of these if it cannot be read or written now.

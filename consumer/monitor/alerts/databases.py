@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -16,6 +16,8 @@ from schemas.errors import StoreUnavailable
 
 Row = tuple[Any, ...]
 _BUSY_S: Final = 10.0
+#: PostgreSQL's lock while tables are made.
+_PREPARING: Final = 0x616C7274
 
 
 class Transaction(Protocol):
@@ -33,6 +35,9 @@ class Database(Protocol):
 
     def transaction(self) -> Any:
         """A context of one `Transaction`; StoreUnavailable if it did not come about."""
+
+    def preparing(self) -> Any:
+        """The same, and no other process prepares its tables meanwhile."""
 
     def close(self) -> None:
         """Release it."""
@@ -68,6 +73,10 @@ class SqliteDatabase:
         except sqlite3.Error as error:
             raise self._unavailable(error) from error
 
+    def preparing(self) -> AbstractContextManager[Transaction]:
+        """A transaction: there is never another beside it."""
+        return self.transaction()
+
     def close(self) -> None:
         """Close the file."""
         self._connection.close()
@@ -97,13 +106,20 @@ class PostgresDatabase:
         from consumer.stores.postgres_link import Link
 
         self._link = Link(url)
-        with self._link.using() as connection:
-            connection.execute("CREATE SCHEMA IF NOT EXISTS hookline")
 
     @contextmanager
     def transaction(self) -> Iterator[Transaction]:
         """One transaction."""
         with self._link.using() as connection, connection.transaction():
+            connection.execute("SET LOCAL search_path = hookline")
+            yield _PostgresTransaction(connection)
+
+    @contextmanager
+    def preparing(self) -> Iterator[Transaction]:
+        """A transaction under a lock of its own, and the schema is there."""
+        with self._link.using() as connection, connection.transaction():
+            connection.execute("SELECT pg_advisory_xact_lock(%s)", (_PREPARING,))
+            connection.execute("CREATE SCHEMA IF NOT EXISTS hookline")
             connection.execute("SET LOCAL search_path = hookline")
             yield _PostgresTransaction(connection)
 

@@ -1,4 +1,4 @@
-"""`AlertStore` in SQL: four small tables beside what the monitor keeps of the execution log."""
+"""`AlertStore` in SQL: five small tables beside what the monitor keeps of the execution log."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from typing import Final, TypeVar
 
 import msgspec
 
-from consumer.monitor.alerts.databases import Database, Transaction
+from consumer.monitor.alerts.databases import Database, Row, Transaction
 from consumer.monitor.alerts.grouping import Group
 from consumer.monitor.alerts.series import Labels
 from consumer.monitor.alerts.silences import Silence
 from consumer.monitor.alerts.states import Alert, State
+from consumer.monitor.alerts.turns import Turn
 from schemas.errors import StoreUnavailable
 
 T = TypeVar("T")
@@ -43,6 +44,13 @@ _STEPS: Final = (
         body TEXT NOT NULL
     )
     """,
+    """
+    CREATE TABLE hookline_alert_turns (
+        environment TEXT NOT NULL PRIMARY KEY,
+        holder TEXT NOT NULL,
+        beat BIGINT NOT NULL
+    )
+    """,
 )
 _ORDER: Final = {"page": 0, "warning": 1, "info": 2}
 
@@ -54,7 +62,8 @@ class SqlAlertStore:
         """StoreUnavailable if it is of a newer version, or cannot be had."""
         self._database = database
         self._environment = environment
-        self._carry_out(self._migrate)
+        with database.preparing() as transaction:
+            self._migrate(transaction)
 
     def alerts(self, resolved_since_ms: int | None = None) -> list[Alert]:
         since_ms = resolved_since_ms if resolved_since_ms is not None else 2**62
@@ -181,6 +190,41 @@ class SqlAlertStore:
 
         if groups:
             self._carry_out(write)
+
+    def turn(self) -> Turn | None:
+        rows = self._carry_out(
+            lambda t: t.execute(
+                "SELECT holder, beat FROM hookline_alert_turns WHERE environment = ?",
+                (self._environment,),
+            )
+        )
+        return Turn(*rows[0]) if rows else None
+
+    def take_turn(self, holder: str, instead_of: Turn | None) -> Turn | None:
+        def write(transaction: Transaction) -> list[Row]:
+            if instead_of is None:
+                return transaction.execute(
+                    "INSERT INTO hookline_alert_turns VALUES (?, ?, 1)"
+                    " ON CONFLICT (environment) DO NOTHING RETURNING holder, beat",
+                    (self._environment, holder),
+                )
+            return transaction.execute(
+                "UPDATE hookline_alert_turns SET holder = ?, beat = beat + 1"
+                " WHERE environment = ? AND holder = ? AND beat = ? RETURNING holder, beat",
+                (holder, self._environment, instead_of.holder, instead_of.beat),
+            )
+
+        rows = self._carry_out(write)
+        return Turn(*rows[0]) if rows else None
+
+    def give_turn_back(self, turn: Turn) -> None:
+        self._carry_out(
+            lambda t: t.execute(
+                "DELETE FROM hookline_alert_turns WHERE environment = ? AND holder = ?"
+                " AND beat = ? RETURNING beat",
+                (self._environment, turn.holder, turn.beat),
+            )
+        )
 
     def close(self) -> None:
         self._database.close()
