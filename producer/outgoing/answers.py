@@ -13,6 +13,8 @@ from schemas.errors import HooklineError
 class FailureKind(StrEnum):
     """Why there is no answer; safe as a label."""
 
+    #: Not the address: a header that cannot be sent, such as a token with a line break in it.
+    REQUEST_MALFORMED = "request_malformed"
     ADDRESS_MALFORMED = "address_malformed"
     ADDRESS_REFUSED = "address_refused"
     NAME_UNKNOWN = "name_unknown"
@@ -24,6 +26,8 @@ class FailureKind(StrEnum):
     REDIRECT = "redirect"
     TOO_LARGE = "too_large"
     NOT_HTTP = "not_http"
+    #: Ours: as many requests as are allowed are under way, or the process is about to stop.
+    BUSY = "busy"
 
 
 class OutgoingFailure(HooklineError):
