@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from bisect import insort
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from enum import Enum
 from typing import Final
 
@@ -51,6 +51,7 @@ class Drain:
         self._sent_bytes = 0
         self._again: list[Entry] = []
         self._read: deque[Entry] = deque()
+        self._read_bytes = 0
         #: A record failed, and reports are out or nobody has called `resume`.
         self.halted = False
         #: Records that failed, and found a later one of their key before them in the log.
@@ -72,6 +73,11 @@ class Drain:
         return len(self._read)
 
     @property
+    def wants_more(self) -> bool:
+        """Whether to read on: less than a window's worth waits to be sent."""
+        return len(self._read) < self._max_events and self._read_bytes < self._max_bytes
+
+    @property
     def oldest(self) -> Row | None:
         """The first that Kafka is not known to have, of those that are here."""
         sent = next(iter(self._sent.values()), None)
@@ -91,6 +97,7 @@ class Drain:
     def read(self, entries: Sequence[Entry]) -> None:
         """The next rows of the file."""
         self._read.extend(entries)
+        self._read_bytes += sum(entry.row.size_bytes for entry in entries)
 
     def next(self) -> Entry | None:
         """What may be sent now; tell `sent` when it is."""
@@ -115,6 +122,7 @@ class Drain:
             self._again.pop(0)
         else:
             self._read.popleft()
+            self._read_bytes -= entry.row.size_bytes
         entry.sends += 1
         self._put(entry)
 
@@ -141,10 +149,11 @@ class Drain:
         insort(self._again, entry, key=_number)
         return entry, Verdict.AGAIN
 
-    def forget(self, number: int) -> None:
-        """The spool could not keep it: its sender was told so."""
-        self._take(number)
-        self._again = [entry for entry in self._again if entry.row.number != number]
+    def forget(self, numbers: Set[int]) -> None:
+        """The spool could not keep them: their senders were told so."""
+        for number in numbers:
+            self._take(number)
+        self._again = [entry for entry in self._again if entry.row.number not in numbers]
 
     def resume(self) -> bool:
         """Go on after a failure; False while reports are out."""

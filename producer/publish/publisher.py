@@ -305,9 +305,8 @@ class KafkaPublisher:
         if self._fallback is None:
             self._expire(now_s - self._ack_deadline_s)
         else:
-            pending = self._pending
-            while pending and pending[0].settled:
-                pending.popleft()
+            # Not the first ones only: behind one that stands still, others come and go for hours.
+            pending = self._pending = deque(one for one in self._pending if not one.settled)
             # Since Kafka came back at the earliest: it must have the time to answer.
             if (
                 pending

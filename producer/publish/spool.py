@@ -11,7 +11,7 @@ import asyncio
 import logging
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any, Final
@@ -65,14 +65,18 @@ class Spool:
         *,
         max_bytes: int,
         committed: Callable[[], None] = lambda: None,
+        lost: Callable[[Set[int]], None] = lambda numbers: None,
         run: Callable[[Callable[[], None]], Any] | None = None,
         clock_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
     ) -> None:
-        """`committed` is called after each turn; `run` runs turns in place of a thread of ours."""
+        """`committed` is called after each turn, `lost` with the numbers that it could not keep;
+        `run` runs turns in place of a thread of ours.
+        """
         self._loop = asyncio.get_running_loop()
         self._file = file
         self._clock_ms = clock_ms
         self.committed = committed
+        self.lost = lost
         self._thread = None if run is not None else ThreadPoolExecutor(1, "hookline-spool")
         self._run = run or self._thread.submit  # type: ignore[union-attr]
         totals = file.totals()
@@ -302,6 +306,8 @@ class Spool:
                 self._gone(row)
             if waiter is not None and not waiter.done():
                 waiter.set_exception(SpoolFailed(f"the spool could not keep it: {work.problem}"))
+        # Not by the waiters, who may have gone: what is counted out here must not be once more.
+        self.lost({row.number for row in work.appended})
 
     def _try_again(self) -> None:
         # An unready gateway gets no webhooks that would show that the disk works again.

@@ -84,7 +84,7 @@ class SpoolingSink:
         self._resuming = False
         self._stepping = False
         self._stopped = False
-        spool.committed = self._wake
+        spool.committed, spool.lost = self._wake, self._drain.forget
 
     def start(self, publisher: KafkaPublisher) -> None:
         """Drain what an earlier process has left, and what comes meanwhile behind it."""
@@ -151,7 +151,6 @@ class SpoolingSink:
                 continue
             taken += 1
             one.number = row.number
-            one.future.add_done_callback(partial(self._spooled, row.number))
             self._drain.took_over(Entry(row, one.record, sends=1), failed=one.settled)
             self._read_to = row.number
         if taken:
@@ -233,18 +232,15 @@ class SpoolingSink:
             self._spool.oldest_ms = oldest.spooled_ms
 
     def _read_on(self) -> None:
-        if (
-            not self._reading
-            and self._drain.read_events < self._window_events
-            and self._read_to < self._spool.last_number
-        ):
+        if not self._reading and self._drain.wants_more and self._read_to < self._spool.last_number:
             self._reading = True
             reading = self._spool.read(self._read_to, self._window_events, self._window_bytes)
             reading.add_done_callback(partial(self._have_read, self._spool.last_number))
 
     def _have_read(self, up_to: int, reading: asyncio.Future[list[Row]]) -> None:
         try:
-            rows = reading.result()
+            # The circuit may have closed meanwhile, and opened with what was in flight.
+            rows = [row for row in reading.result() if row.number > self._read_to]
         except SpoolFailed:
             self._loop.call_later(_PAUSE_S, self._read_again)
             return
@@ -260,7 +256,7 @@ class SpoolingSink:
             self._wake()
         else:
             # All until there were written before this read, or could not be.
-            self._read_to = up_to
+            self._read_to = max(up_to, self._read_to)
 
     def _read_again(self) -> None:
         self._reading = False
@@ -274,7 +270,10 @@ class SpoolingSink:
             try:
                 self._publisher.send_spooled(entry.record, entry.row.number)
             except Overloaded:
-                return  # The next report makes room.
+                # The next report makes room. Of those that are not the spool's we are not told.
+                if not self._drain.in_flight:
+                    self._pause()
+                return
             if entry.sends or entry.row.produced or self._doubtful:
                 self.possible_duplicates += 1
             self._doubtful -= self._doubtful > 0
@@ -310,11 +309,6 @@ class SpoolingSink:
         self._resuming = False
         self._drain.resume()
         self._wake()
-
-    def _spooled(self, number: int, future: asyncio.Future[Acknowledged]) -> None:
-        # Where the spool could not keep it, its sender was told to send it again.
-        if not future.cancelled() and future.exception() is not None:
-            self._drain.forget(number)
 
     # Opening and closing.
 
@@ -371,8 +365,7 @@ class SpoolingSink:
         self.circuit = Circuit.OPEN
         if not self._stopped:
             self.publish = self._into_spool
-        self._pausing = True
-        self._loop.call_later(_PAUSE_S, self._paused)
+        self._pause()
         while self._held:
             record, future = self._held.popleft()
             if not future.done():
@@ -381,6 +374,11 @@ class SpoolingSink:
                 except PublishError as error:
                     future.set_exception(error)
         self._held_bytes = 0
+
+    def _pause(self) -> None:
+        if not self._pausing:
+            self._pausing = True
+            self._loop.call_later(_PAUSE_S, self._paused)
 
     def _paused(self) -> None:
         self._pausing = False

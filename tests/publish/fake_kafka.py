@@ -30,6 +30,8 @@ class FakeCluster:
         self.up = True
         #: Written, and the answers are lost until it ends.
         self.acks_lost = False
+        #: Partitions that stand still, while the others go on.
+        self.stuck: set[int] = set()
         self.refusing: int | None = None
         self.delay_s = 0.002
         self._zombies: list[_Stream] = []
@@ -121,7 +123,9 @@ class FakeProducer:
             told += 1
         if not cluster.up or self._fatal:
             return told
-        for stream in self.streams.values():
+        for partition, stream in self.streams.items():
+            if partition in cluster.stuck:
+                continue
             self._write(stream)
             while stream.unreported and not cluster.acks_lost:
                 message = stream.unreported[0]

@@ -242,6 +242,8 @@ class World:
             lane.cancel()
         if sink.overtaken:
             raise Breach("the drain saw a record overtaken")
+        if spool.events < 0:
+            raise Breach("an event was counted out of the spool twice")
         if not clean and not script.disk_fails:
             raise Breach("a graceful stop that is not clean")
 
@@ -262,7 +264,12 @@ class World:
             self.tries[value] += 1
             self.called.setdefault(value, self.tick())
             try:
-                await sink.publish("events", lane.key, value, [("n", b"1")])
+                answer = sink.publish("events", lane.key, value, [("n", b"1")])
+                # In every fourth seed senders go away, and come back with the same.
+                leaves_s = draw.choice((0.05, 0.25, 0.35)) if self.seed % 4 == 0 else None
+                await asyncio.wait_for(answer, leaves_s)
+            except TimeoutError:
+                continue
             except PublishError:
                 self.refused_tries += 1
                 if value.startswith(POISON):
@@ -281,6 +288,7 @@ class World:
             mood = draw.randrange(8)
             cluster.up = mood not in (0, 1, 2)
             cluster.acks_lost = mood == 3
+            cluster.stuck = {0} if mood == 7 else set()
             cluster.delay_s = 0.3 if mood == 4 else draw.choice((0.0, 0.002, 0.05))
             cluster.refusing = (
                 KafkaError.TOPIC_AUTHORIZATION_FAILED if script.refusals and mood == 5 else None
@@ -290,6 +298,7 @@ class World:
         await asyncio.sleep(0.1)
         if last:
             cluster.up, cluster.acks_lost, cluster.refusing = True, False, None
+            cluster.stuck = set()
             cluster.delay_s, script.disk_broken, script.calm = 0.002, False, True
             made[-1].fatal_next = False
             await ended.wait()

@@ -102,8 +102,17 @@ def test_what_the_spool_could_not_keep_is_forgotten() -> None:
     drain = Drain()
     drain.took_over(entry(1), failed=True)
     drain.took_over(entry(2), failed=False)
-    drain.forget(1)
-    drain.forget(2)
+    drain.forget({1, 2})
     assert (drain.in_flight, drain.failed) == (0, 0)
     assert drain.acknowledged(2) is None
     assert drain.fail(2, False) is None
+
+
+def test_no_more_is_read_than_a_window_holds_however_large_the_records_are() -> None:
+    drain = Drain(max_events=1_000, max_bytes=250)
+    numbers = iter(range(1, 100))
+    while drain.wants_more:
+        drain.read([entry(next(numbers), size_bytes=100)])
+    assert drain.read_events == 3
+    assert send(drain) == [1, 2]
+    assert drain.wants_more
