@@ -190,6 +190,102 @@ def _cloudevents(draw: random.Random, now_s: float, entities: int) -> Sample:
     return in_json(event_id, f"cloudevents.com.example.order.{state}", body)
 
 
+def _calendly(draw: random.Random, now_s: float, entities: int) -> Sample:
+    action = draw.choice(["created", "canceled"])
+    event = f"https://api.calendly.com/scheduled_events/EVENT{draw.randint(1, entities):04d}"
+    person = draw.choice(PEOPLE)
+    body = {
+        "created_at": iso(now_s),
+        "created_by": "https://api.calendly.com/users/NOORNORTHWIND01",
+        "event": f"invitee.{action}",
+        "payload": {
+            "email": f"{person}@example.com",
+            "name": person.title(),
+            "scheduled_event": {"uri": event, "name": "Tea tasting"},
+            "status": "active" if action == "created" else "canceled",
+            "uri": f"{event}/invitees/{some_uuid(draw)}",
+        },
+    }
+    return in_json(str(some_uuid(draw)), f"calendly.invitee.{action}", body)
+
+
+def _hubspot(draw: random.Random, now_s: float, entities: int) -> Sample:
+    action = draw.choice(["creation", "propertyChange", "deletion"])
+    event_id = draw.randint(10**9, 10**10)
+    body = [
+        {
+            "eventId": event_id,
+            "subscriptionId": 25,
+            "portalId": 33,
+            "appId": 1_160_452,
+            "occurredAt": int(now_s * 1000),
+            "subscriptionType": f"contact.{action}",
+            "attemptNumber": 0,
+            "objectId": 1_246_000 + draw.randint(1, entities),
+            "changeSource": "CRM",
+        }
+    ]
+    return in_json(str(event_id), f"hubspot.contact.{action}", body)
+
+
+def _jira(draw: random.Random, now_s: float, entities: int) -> Sample:
+    number = draw.randint(1, entities)
+    action = draw.choice(["created", "updated"])
+    body = {
+        "timestamp": int(now_s * 1000),
+        "webhookEvent": f"jira:issue_{action}",
+        "user": {"accountId": "5f00000000000000000000a1", "displayName": draw.choice(PEOPLE)},
+        "issue": {
+            "id": str(10_000 + number),
+            "key": f"SHOP-{number}",
+            "fields": {
+                "summary": f"Checkout fails for basket {number}",
+                "status": {"name": draw.choice(["To Do", "In Progress", "Done"])},
+                "updated": iso(now_s),
+            },
+        },
+    }
+    return in_json(str(some_uuid(draw)), f"jira.issue_{action}", body)
+
+
+def _pagerduty(draw: random.Random, now_s: float, entities: int) -> Sample:
+    event_id = some_uuid(draw).hex[:26].upper()
+    action = draw.choice(["triggered", "acknowledged", "resolved"])
+    number = draw.randint(1, entities)
+    body = {
+        "event": {
+            "id": event_id,
+            "event_type": f"incident.{action}",
+            "resource_type": "incident",
+            "occurred_at": iso(now_s),
+            "data": {
+                "id": f"PNORTH{number:02d}",
+                "type": "incident",
+                "number": number,
+                "status": action,
+                "title": "Shop is slow",
+            },
+        }
+    }
+    return in_json(event_id, f"pagerduty.incident.{action}", body)
+
+
+def _typeform(draw: random.Random, now_s: float, entities: int) -> Sample:
+    event_id = some_uuid(draw).hex[:26].upper()
+    body = {
+        "event_id": event_id,
+        "event_type": "form_response",
+        "form_response": {
+            "form_id": "lT4Z3j",
+            "token": f"a3a12ec67a1365927098a606{draw.randint(1, entities):08x}",
+            "landed_at": iso(now_s - 90),
+            "submitted_at": iso(now_s),
+            "answers": [{"type": "text", "text": "Assam", "field": {"id": "DlXFaesGBpoF"}}],
+        },
+    }
+    return in_json(event_id, "typeform.form_response", body)
+
+
 def _zendesk(draw: random.Random, now_s: float, entities: int) -> Sample:
     event_id = str(some_uuid(draw))
     state = draw.choice(["created", "status_changed", "comment_added"])
@@ -213,13 +309,18 @@ def _zendesk(draw: random.Random, now_s: float, entities: int) -> Sample:
 
 
 MAKERS: Final[dict[str, Callable[[random.Random, float, int], Sample]]] = {
+    "calendly": _calendly,
     "cloudevents": _cloudevents,
     "gitlab": _gitlab,
+    "hubspot": _hubspot,
+    "jira": _jira,
     "meta": _meta,
     "microsoft_graph": _microsoft_graph,
+    "pagerduty": _pagerduty,
     "shopify": _shopify,
     "slack": _slack,
     "stripe": _stripe,
     "twilio": _twilio,
+    "typeform": _typeform,
     "zendesk": _zendesk,
 }

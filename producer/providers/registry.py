@@ -8,13 +8,17 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
+from producer.providers.calendly import Calendly
 from producer.providers.cloudevents import CloudEvents
 from producer.providers.github import GitHub
 from producer.providers.gitlab import GitLab
 from producer.providers.hmac_signature import HmacSignature
+from producer.providers.hubspot import HubSpot
+from producer.providers.jira import Jira
 from producer.providers.meta import Meta
 from producer.providers.microsoft_graph import MicrosoftGraph
 from producer.providers.options import problems
+from producer.providers.pagerduty import PagerDuty
 from producer.providers.provider import Provider
 from producer.providers.secret_token import SecretToken
 from producer.providers.shopify import Shopify
@@ -22,22 +26,28 @@ from producer.providers.slack import Slack
 from producer.providers.standard_webhooks import StandardWebhooks
 from producer.providers.stripe import Stripe
 from producer.providers.twilio import Twilio
+from producer.providers.typeform import Typeform
 from producer.providers.zendesk import Zendesk
 from schemas.errors import ConfigurationError
 
 _KINDS: Final[tuple[type[Provider], ...]] = (
+    Calendly,
     CloudEvents,
     GitHub,
     GitLab,
     HmacSignature,
+    HubSpot,
+    Jira,
     Meta,
     MicrosoftGraph,
+    PagerDuty,
     SecretToken,
     Shopify,
     Slack,
     StandardWebhooks,
     Stripe,
     Twilio,
+    Typeform,
     Zendesk,
 )
 

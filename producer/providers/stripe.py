@@ -7,7 +7,6 @@ manually") and "The Event object".
 
 from __future__ import annotations
 
-import hmac
 from collections.abc import Mapping, Sequence
 from typing import Annotated, ClassVar, Final
 
@@ -15,28 +14,15 @@ import msgspec
 from pydantic import BaseModel, Field
 
 from credentials.key_ring import Key
-from producer.providers import json_body, timestamps
+from producer.providers import json_body, timed_signature, timestamps
 from producer.providers.guide import Guide
-from producer.providers.header_values import single
 from producer.providers.identities import Resource, identity
 from producer.providers.options import ProviderOptions
 from producer.providers.provider import Identity, Provider, Refused, Request, Unreadable, Verified
-from producer.providers.refusals import (
-    NO_ACTIVE_SECRET,
-    SIGNATURE_MALFORMED,
-    SIGNATURE_MISSING,
-    SIGNATURE_WRONG,
-    TIMESTAMP_MALFORMED,
-    TIMESTAMP_MISSING,
-    TIMESTAMP_OUTSIDE_WINDOW,
-)
-from producer.providers.secret_text import as_bytes, signing_key
-from producer.providers.signature_text import from_hex
+from producer.providers.refusals import NO_ACTIVE_SECRET
+from producer.providers.secret_text import as_bytes
 
 _HEADER: Final = "stripe-signature"
-#: More entries than any rotation makes; what stands behind them is not read.
-MAX_ENTRIES: Final = 32
-_HEX_CHARS: Final = 64
 
 
 class StripeOptions(ProviderOptions):
@@ -113,31 +99,7 @@ class Stripe(Provider):
         """Any one `v1` of the list that any one key made; other schemes are left out."""
         if not keys:
             return NO_ACTIVE_SECRET
-        text = single(request.headers, _HEADER, SIGNATURE_MISSING, SIGNATURE_MALFORMED)
-        if isinstance(text, Refused):
-            return text
-        times: list[str] = []
-        signatures: list[bytes] = []
-        for entry in text.split(",", MAX_ENTRIES)[:MAX_ENTRIES]:
-            name, _, value = entry.strip().partition("=")
-            if name == "t":
-                times.append(value)
-            elif name == "v1" and len(value) == _HEX_CHARS:
-                signature = from_hex(value)
-                if signature is not None:
-                    signatures.append(signature)
-        if not times:
-            return TIMESTAMP_MISSING
-        seconds = timestamps.digits(times[0])
-        if seconds is None or len(times) > 1:
-            return TIMESTAMP_MALFORMED
-        if not signatures:
-            return SIGNATURE_MALFORMED
-        if not timestamps.within(seconds, "s", now_s, self._tolerance_s):
-            return TIMESTAMP_OUTSIDE_WINDOW
-        content = f"{times[0]}.".encode() + request.body
-        verified_by = signing_key(content, signatures, keys)
-        return SIGNATURE_WRONG if verified_by is None else Verified(verified_by)
+        return timed_signature.verify(request, _HEADER, keys, now_s, self._tolerance_s)
 
     def identify(self, request: Request) -> Identity | Unreadable:
         """All of it is in the signed body."""
@@ -157,9 +119,8 @@ class Stripe(Provider):
     ) -> Mapping[str, str]:
         """`Stripe-Signature` with one `v1`."""
         assert isinstance(key, bytes)
-        seconds = int(now_s)
-        signature = hmac.digest(key, f"{seconds}.".encode() + body, "sha256").hex()
-        return {"content-type": "application/json", _HEADER: f"t={seconds},v1={signature}"}
+        signed = timed_signature.sign(body, key, now_s)
+        return {"content-type": "application/json", _HEADER: signed}
 
 
 def _resource(event: _Event) -> Resource | None:

@@ -14,7 +14,7 @@ from hashlib import sha256
 from typing import Annotated, ClassVar, Final
 from urllib.parse import parse_qs, parse_qsl, urlsplit
 
-from pydantic import AfterValidator, BaseModel, Field
+from pydantic import BaseModel, Field
 
 from credentials.key_ring import Key
 from producer.providers.cloudevents_json import read_body
@@ -33,6 +33,7 @@ from producer.providers.provider import (
     Unreadable,
     Verified,
 )
+from producer.providers.public_url import DEFAULT_PORTS, PublicUrl
 from producer.providers.refusals import (
     NO_ACTIVE_SECRET,
     SIGNATURE_MALFORMED,
@@ -49,35 +50,15 @@ _IDEMPOTENCY: Final = "i-twilio-idempotency-token"
 _BODY_HASH: Final = "bodySHA256"
 _DIGEST_BYTES: Final = {"sha1": 20, "sha256": 32}
 _ALGORITHMS: Final = {"HMAC_SHA1": "sha1", "HMAC_SHA256": "sha256"}
-_DEFAULT_PORTS: Final = {"https": 443, "http": 80}
 _MAX_FIELDS: Final = 1000
 _MAX_CHARS: Final = 44
-
-
-def _checked_url(text: str) -> str:
-    try:
-        parts = urlsplit(text)
-        port = parts.port
-    except ValueError:
-        parts, port = urlsplit(""), None
-    if parts.scheme not in _DEFAULT_PORTS or not parts.hostname or port == 0:
-        raise ValueError(
-            f"{text!r} is no public URL: write one such as https://hooks.example.com/…"
-        )
-    if parts.username is not None or parts.query or parts.fragment or not text.isascii():
-        raise ValueError(
-            "the URL has a user, a query, a fragment or letters beyond ASCII: write it up to the "
-            "path; the query is taken from each request"
-        )
-    return text
 
 
 class TwilioOptions(ProviderOptions):
     """What a connection must set."""
 
     url: Annotated[
-        str,
-        AfterValidator(_checked_url),
+        PublicUrl,
         Field(
             max_length=2000,
             description="the public URL that Twilio was given, such as "
@@ -230,7 +211,7 @@ def _with_and_without_port(url: str) -> tuple[str, ...]:
     parts = urlsplit(url)
     host = parts.netloc.rpartition("@")[2]
     if parts.port is None:
-        other = f"{host.removesuffix(':')}:{_DEFAULT_PORTS[parts.scheme]}"
+        other = f"{host.removesuffix(':')}:{DEFAULT_PORTS[parts.scheme]}"
     else:
         other = host.rpartition(":")[0]
     return url, parts._replace(netloc=other).geturl()

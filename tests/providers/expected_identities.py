@@ -200,4 +200,90 @@ EXPECTED = [
         "ticket.status_changed.json",
         [("ticket.status_changed", "ticket/5158", None, TEN + 764_500_000)],
     ),
+    (
+        "calendly",
+        "invitee.created.json",
+        [("invitee.created", "scheduled_events/EVENT0001", None, TEN)],
+    ),
+    (
+        "calendly",
+        "invitee.canceled.json",
+        [("invitee.canceled", "scheduled_events/EVENT0001", None, TEN + 300_000_000)],
+    ),
+    (
+        "calendly",
+        "routing_form_submission.created.json",
+        [
+            (
+                "routing_form_submission.created",
+                "routing_form_submissions/SUBMISSION0001",
+                None,
+                TEN + 600_000_000,
+            )
+        ],
+    ),
+    (
+        "pagerduty",
+        "incident.triggered.json",
+        [("incident.triggered", "incident/PGR0VU2", None, TEN)],
+    ),
+    (
+        "pagerduty",
+        "incident.annotated.json",
+        [("incident.annotated", "incident/PGR0VU2", None, TEN + 60_500_000)],
+    ),
+    (
+        "pagerduty",
+        "service.updated.json",
+        [("service.updated", "service/PF9KMXH", None, TEN + 120_000_000)],
+    ),
+    (
+        "pagerduty",
+        "pagey.ping.json",
+        [("pagey.ping", "event/01CH754SM17TWPE2V2H4VPBRO7", None, TEN)],
+    ),
+    (
+        "typeform",
+        "form_response.json",
+        [("form_response", "response/a3a12ec67a1365927098a606107fac15", None, TEN)],
+    ),
+    (
+        "typeform",
+        "form_response_partial.json",
+        [
+            (
+                "form_response_partial",
+                "response/a3a12ec67a1365927098a606107fac15",
+                None,
+                TEN - 110_000_000,
+            )
+        ],
+    ),
+    ("jira", "issue_updated.json", [("issue_updated", "issue/10042", TEN, TEN + 123_000)]),
+    ("jira", "comment_created.json", [("comment_created", "issue/10042", None, TEN + 60_000_000)]),
+    (
+        "jira",
+        "worklog_created.json",
+        [("worklog_created", "issue/10042", None, TEN + 120_000_000)],
+    ),
+    (
+        "jira",
+        "issuelink_created.json",
+        [("issuelink_created", "issue/10042", None, TEN + 180_000_000)],
+    ),
+    ("jira", "sprint_started.json", [("sprint_started", "sprint/4", None, TEN + 240_000_000)]),
+    (
+        "hubspot",
+        "contact.propertyChange.json",
+        [("contact.propertyChange", "contact/1246965", None, TEN)],
+    ),
+    (
+        "hubspot",
+        "three_events.json",
+        [
+            ("contact.creation", "contact/1246978", None, TEN + 1_000_000),
+            ("object.creation", "object/0-3:987", None, TEN + 2_000_000),
+            ("contact.associationChange", "contact/1246978", None, TEN + 3_000_000),
+        ],
+    ),
 ]

@@ -26,6 +26,7 @@ TOKEN_OPTIONS: dict[str, Any] = {
     "occurred_at": "body:/created_at",
 }
 TWILIO_OPTIONS = {"url": "https://hooks.example.com/webhooks/acme-twilio"}
+HUBSPOT_OPTIONS = {"url": "https://hooks.example.com/webhooks/acme-hubspot"}
 
 
 class Subject(NamedTuple):
@@ -124,6 +125,20 @@ SUBJECTS = (
         *("key", "token", {**TOKEN_OPTIONS, "scheme": "header", "header": "X-Api-Key"}, "s", "t"),
         *("order.created.json", "x-api-key"),
     ),
+    Subject(
+        *("calendly", "calendly", {}, "s", "t", "invitee.created.json"),
+        *("calendly-webhook-signature", True),
+    ),
+    Subject(
+        *("hubspot", "hubspot", HUBSPOT_OPTIONS, "s", "t", "three_events.json"),
+        *("x-hubspot-signature-v3", True),
+    ),
+    Subject("jira", "jira", {}, "s", "t", "issue_updated.json", "x-hub-signature"),
+    Subject(
+        *("pagerduty", "pagerduty", {}, "s", "t", "incident.triggered.json"),
+        "x-pagerduty-signature",
+    ),
+    Subject("typeform", "typeform", {}, "s", "t", "form_response.json", "typeform-signature"),
     Subject(
         *("zendesk", "zendesk", {}, "s", "t", "ticket.created.json"),
         *("x-zendesk-webhook-signature", True),

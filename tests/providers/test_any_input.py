@@ -70,7 +70,10 @@ NAMES = [
     *("x-shopify-hmac-sha256", "x-shopify-topic", "x-shopify-event-id", "x-shopify-triggered-at"),
     *("x-twilio-signature", "x-twilio-webhooks-signature-settings", "i-twilio-idempotency-token"),
     *("ce-id", "ce-source", "ce-type", "ce-specversion", "ce-subject", "ce-time", "ce-sequence"),
-    *("x-signature-256", "webhook-request-origin"),
+    *("x-signature-256", "webhook-request-origin", "calendly-webhook-signature"),
+    *("x-hubspot-signature-v3", "x-hubspot-request-timestamp", "x-hub-signature"),
+    *("x-atlassian-webhook-identifier", "x-pagerduty-signature", "typeform-signature"),
+    *("x-zendesk-webhook-signature", "x-zendesk-webhook-signature-timestamp"),
 ]
 # Surrogates too: an adapter may decode headers with surrogateescape.
 ANY_TEXT = st.text(st.characters(exclude_categories=[]), max_size=40)
@@ -108,6 +111,10 @@ FIELDS = st.sampled_from(
         *("metadata", "messages", "statuses", "sender", "recipient", "message", "changed_fields"),
         *("resource", "resourceData", "lifecycleEvent", "clientState", "subscriptionId"),
         *("specversion", "source", "subject", "sequence", "challenge", "event_ts", "channel"),
+        *("webhookEvent", "issue", "fields", "updated", "worklog", "issueLink", "sprint", "uri"),
+        *("eventId", "subscriptionType", "objectId", "occurredAt", "portalId", "objectTypeId"),
+        *("payload", "scheduled_event", "created_at", "form_response", "token", "submitted_at"),
+        *("event_type", "incident", "occurred_at", "resource_type"),
         *("event_time", "team_id", "trigger_id", "updated_at", "shop_id", "inventory_item_id"),
     ]
 )

@@ -319,5 +319,69 @@ def test_every_missing_option_is_told_at_once():
 
 
 def test_an_unknown_provider_is_answered_with_those_there_are():
-    with pytest.raises(ConfigurationError, match="github, gitlab, hmac, meta"):
+    with pytest.raises(ConfigurationError, match="github, gitlab, hmac, hubspot, jira, meta"):
         build("gitlub", {})
+
+
+LIST = {**PLAIN, "prefix": "v1=", "separator": ","}
+
+
+def test_of_several_signatures_any_one_is_enough():
+    provider = build("hmac", LIST)
+    new, old = (signed(provider, secret=one)["x-signature"] for one in (SECRET, "a" * 48))
+    told = {"x-id": "evt-1"}
+    for text in (f"{new},{old}", f"{old}, {new}", f"v9=x,{new}", f"{old},v1=zz,,{new},"):
+        assert verify(provider, {**told, "x-signature": text}) == Verified("key-0")
+    for text in (old, f"{old},{old}", f"v1={new},v2={new[3:]},{old}"):
+        assert verify(provider, {**told, "x-signature": text}) == Refused(Refusal.SIGNATURE_WRONG)
+    for text in ("", ",", "v1=", new[3:], ",".join([old] * 40 + [new])):
+        assert verify(provider, {**told, "x-signature": text}) == Refused(
+            Refusal.SIGNATURE_MALFORMED
+        )
+
+
+def test_a_signature_behind_more_than_are_read_counts_for_nothing():
+    provider = build("hmac", LIST)
+    new = signed(provider)["x-signature"]
+    given = verify(provider, {"x-id": "evt-1", "x-signature": "v1=," * 16 + new})
+    assert given == Refused(Refusal.SIGNATURE_MALFORMED)
+
+
+def test_without_a_separator_a_list_is_malformed():
+    provider = build("hmac", {**PLAIN, "prefix": "v1="})
+    text = signed(provider)["x-signature"]
+    given = verify(provider, {"x-id": "evt-1", "x-signature": f"{text},{text}"})
+    assert given == Refused(Refusal.SIGNATURE_MALFORMED)
+
+
+ISO = {
+    **PLAIN,
+    "signed": "{timestamp}{body}",
+    "timestamp_header": "X-Timestamp",
+    "timestamp_unit": "iso",
+}
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("2026-11-23T10:46:11Z", Verified("key-0")),
+        ("2026-11-23T11:46:11.5+01:00", Verified("key-0")),
+        ("2026-11-23T10:40:11Z", Refused(Refusal.TIMESTAMP_OUTSIDE_WINDOW)),
+        ("2026-11-23T10:52:11Z", Refused(Refusal.TIMESTAMP_OUTSIDE_WINDOW)),
+        ("1795430771", Refused(Refusal.TIMESTAMP_MALFORMED)),
+        ("yesterday", Refused(Refusal.TIMESTAMP_MALFORMED)),
+        ("", Refused(Refusal.TIMESTAMP_MALFORMED)),
+    ],
+)
+def test_a_time_of_signing_may_be_iso_8601(text, expected):
+    provider = build("hmac", ISO)
+    digest = hmac.digest(SECRET.encode(), text.encode() + BODY, "sha256").hex()
+    headers = {"x-id": "evt-1", "x-timestamp": text, "x-signature": digest}
+    now_s = 1_795_430_771.0
+    assert verify(provider, headers, now_s=now_s) == expected
+
+
+def test_a_prefix_with_the_separator_in_it_is_refused():
+    with pytest.raises(ConfigurationError, match="each would end the other"):
+        build("hmac", {**PLAIN, "prefix": "v,", "separator": ","})

@@ -10,10 +10,11 @@ from producer.providers.registry import build
 from schemas.errors import SecretFormatError
 from tests.providers.expected_identities import EXPECTED
 from tests.providers.http_request import NOW_S, PAYLOADS, RepeatableHeaders
-from tests.providers.subjects import TOKEN_OPTIONS, TWILIO_OPTIONS
+from tests.providers.subjects import HUBSPOT_OPTIONS, TOKEN_OPTIONS, TWILIO_OPTIONS
 
 OPTIONS = {
     "twilio": TWILIO_OPTIONS,
+    "hubspot": HUBSPOT_OPTIONS,
     "token": TOKEN_OPTIONS,
     "cloudevents": {"version_attribute": "sequence"},
 }

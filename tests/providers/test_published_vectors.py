@@ -27,6 +27,8 @@ PROVIDERS = {
     "slack": [("slack", {}), ("hmac", SLACK_BY_OPTIONS)],
     "meta": [("meta", {}), ("github", {})],
     "shopify": [("shopify", {})],
+    "jira": [("jira", {})],
+    "hubspot": [("hubspot", {"url": "https://www.example.com/webhook_uri"})],
 }
 
 

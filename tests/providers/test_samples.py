@@ -11,12 +11,13 @@ from producer.providers.options import problems
 from producer.providers.provider import Batch, Identity, Request, Verified
 from producer.providers.registry import PROVIDERS, build
 from tests.providers.http_request import NOW_S, PAYLOADS, RepeatableHeaders, key
-from tests.providers.subjects import TOKEN_OPTIONS, TWILIO_OPTIONS, WHSEC
+from tests.providers.subjects import HUBSPOT_OPTIONS, TOKEN_OPTIONS, TWILIO_OPTIONS, WHSEC
 
 OPTIONS = {
     "hmac": {"header": "X-Signature", **TOKEN_OPTIONS},
     "token": TOKEN_OPTIONS,
     "twilio": TWILIO_OPTIONS,
+    "hubspot": HUBSPOT_OPTIONS,
 }
 
 
@@ -40,7 +41,7 @@ def test_a_sample_is_signed_believed_and_identified(name):
         identity = found.parts[0].identity if type(found) is Batch else found
         assert type(identity) is Identity
         assert identity.event_type.startswith(made.event_type)
-        if name not in ("shopify", "twilio", "cloudevents"):
+        if name not in ("shopify", "twilio", "cloudevents", "calendly", "hubspot"):
             assert identity.event_id == made.event_id
         seen.add((identity.resource_type, identity.resource_id))
     # GitHub's samples have two repositories; a message of Twilio is an entity of its own.
@@ -84,6 +85,8 @@ def test_an_option_that_is_none_is_told_with_those_there_are(name):
         ("twilio", {"url": "https://h.example.com:0/"}, "is no public URL"),
         ("twilio", {"url": "https://u:p@h.example.com/"}, "has a user, a query"),
         ("twilio", {"url": "https://h.example.com/?a=b"}, "the query is taken from each request"),
+        ("hubspot", {}, "options.url: is needed; it is the public URL"),
+        ("hubspot", {"url": "hooks.example.com"}, "is no public URL"),
         ("stripe", {"tolerance_s": 0}, "options.tolerance_s: input should be greater"),
         ("slack", {"tolerance_s": 10**6}, "options.tolerance_s: input should be less"),
         ("shopify", {"shop_domain": "https://a"}, "options.shop_domain: string should match"),
