@@ -36,7 +36,8 @@ class Listener(Protocol):
     def began(self, anew: bool) -> None:
         """Reading starts at the topic's beginning: what came before is told again.
 
-        `anew`: the place that was read to is gone, so the topic may have lost what it said.
+        `anew`: the place that was read to is gone, or the topic's first records are, so that it
+        may have lost what it said.
         """
 
     def came(self, key: bytes | None, value: bytes | None, offset: int) -> None:
@@ -119,8 +120,6 @@ class Follower:
         self._proven_s = math.inf
         consumer = self._access.reader()
         try:
-            self._listener.began(self._anew)
-            self._anew = False
             # The broker says that there is no more only after it has waited for more: the leader
             # says at once where the end is, if it is asked before the reading begins, as it answers
             # one question of a client after the other.
@@ -132,6 +131,8 @@ class Follower:
                     return
             self._say("")
             first, last = ends
+            self._listener.began(self._anew or first > 0)
+            self._anew = False
             self._access.begin(consumer)
             if first > 0:
                 log.error(

@@ -166,7 +166,7 @@ def test_a_topic_whose_first_records_were_deleted_is_told_since_it_may_have_said
     follower.start()
     try:
         until(lambda: "ended at 5" in heard.told)
-        assert heard.told == ["began", "3 at 3", "4 at 4", "ended at 5"]
+        assert heard.told == ["began anew", "3 at 3", "4 at 4", "ended at 5"]
     finally:
         follower.stop(5)
     (told,) = [one for one in caplog.records if "topics check" in one.message]
