@@ -81,6 +81,7 @@ class SpoolingSink:
         self._read_to = 0
         self._reading = False
         self._retry_s = _FIRST_RETRY_S
+        self._refusal = ""
         self._resuming = False
         self._stepping = False
         self._stopped = False
@@ -174,9 +175,10 @@ class SpoolingSink:
                 self._retry_s = _FIRST_RETRY_S
                 self._spool.remove(entry.row)
         else:
+            self._refusal = error.str()
             failed = self._drain.fail(number, error.code() in PERMANENT)
             if failed is not None:
-                self._failed(*failed, error.str())
+                self._failed(*failed, self._refusal)
         self._wake()
 
     def available(self) -> None:
@@ -298,9 +300,11 @@ class SpoolingSink:
     def _resume_later(self) -> None:
         if not self._resuming and not self._drain.in_flight:
             self._resuming = True
+            failed, reason = self._drain.failed, self._refusal
+            data = {"in_s": self._retry_s, "failed": failed, "reason": reason}
             log.warning(
                 "the drain of the spool goes on soon, from the first event that failed",
-                extra={"data": {"in_s": self._retry_s, "failed": self._drain.failed}},
+                extra={"data": data},
             )
             self._loop.call_later(self._retry_s, self._resume)
             self._retry_s = min(2 * self._retry_s, _MAX_RETRY_S)
