@@ -14,6 +14,8 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
+from producer.providers import json_pointer
+
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
 SystemId = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,39}$")]
 Text = Annotated[str, StringConstraints(min_length=1, max_length=600, strip_whitespace=True)]
@@ -106,12 +108,20 @@ class Validation(Call):
 
     present: list[Pointer] = Field([], description="What a good answer has.")
     account: Pointer | None = Field(None, description="Whose account it is: shown to the customer.")
+    keep: dict[Name, Pointer] = Field(
+        {}, description="What of the answer later templates may name, such as an organisation's id."
+    )
     scopes_header: str | None = Field(None, description="A header that lists the granted scopes.")
     scopes: list[str] = Field(
         [], description='Which of them are needed; "a|b" where either is enough.'
     )
     meanings: list[Meaning] = []
     clock: bool = Field(True, description="The answer's Date is compared with our clock.")
+
+    def kept(self, answer: Any) -> dict[str, str]:
+        """What of the answer's JSON later templates may name; what is not there is left out."""
+        found = {name: _text_at(answer, pointer) for name, pointer in self.keep.items()}
+        return {name: text for name, text in found.items() if text}
 
     def missing_scopes(self, granted: Iterable[str]) -> list[str]:
         """Those of `scopes` that are not among the granted ones."""
@@ -203,7 +213,9 @@ class Registration(_Model):
 
     how: Literal["api", "manual"]
     call: Call | None = None
-    id: Pointer | None = Field(None, description="The webhook's id in the answer.")
+    id: Pointer | None = Field(
+        None, description="The webhook's id in the answer; of a URL, its last segment."
+    )
     more_ids: list[Pointer] = Field(
         [], description="Where one request made several: `remove` is called for each of them."
     )
@@ -212,6 +224,12 @@ class Registration(_Model):
     fields: list[SystemField] = Field([], description="What is asked in this step, if by hand.")
     guidance: list[Guide] = Field([], max_length=15)
     meanings: list[Meaning] = []
+
+    def ids(self, answer: Any) -> list[str]:
+        """The ids of the webhooks that were made, from the answer's JSON: those that are there."""
+        pointers = [] if self.id is None else [self.id, *self.more_ids]
+        found = [_text_at(answer, pointer) for pointer in pointers]
+        return [_last_segment(text) for text in found if text]
 
 
 class TestEvent(_Model):
@@ -248,12 +266,15 @@ class Polling(_Model):
     page_size: int = Field(100, ge=1, le=1_000)
     next: Pointer | None = Field(None, description="Where the next page's token or URL is.")
     items: Pointer | None = Field(None, description="Where the list is; without it, the whole.")
-    item_id: Pointer
+    item_id: Template = Field(
+        description='A pointer into the item, or a text with pointers: "{/sid}:{/status}". The '
+        "same as the event id that the provider's module finds."
+    )
     item_version: Pointer | None = None
     item_time: Pointer | None = None
-    event_type: Template = Field(description="Such as github.issue.updated; may name pointers.")
-    resource_type: str = ""
-    resource_id: Pointer | None = None
+    event_type: Template = Field(description='May name pointers: "gitlab.issue.{/state}".')
+    resource_type: str = Field("", description="May name pointers.")
+    resource_id: Template | None = Field(None, description="As item_id.")
     interval_s: int = Field(300, ge=10, le=86_400)
 
 
@@ -280,6 +301,8 @@ class System(_Model):
     @model_validator(mode="after")
     def _fits_together(self) -> System:
         known = {field.id for field in self.all_fields()} | OURS
+        if self.validation is not None:
+            known |= set(self.validation.keep)
         for where, name in _names(self.model_dump(by_alias=True, mode="json"), ""):
             if name not in known and not where.startswith("/polling/event_type"):
                 raise ValueError(f"{where}: {{{name}}} is no field of this entry, nor one of ours")
@@ -291,6 +314,15 @@ class System(_Model):
     def all_fields(self) -> list[SystemField]:
         """Those of the first form and those that are asked when the webhook is registered."""
         return [*self.fields, *self.webhook.registration.fields]
+
+
+def _text_at(document: Any, pointer: str) -> str:
+    found = json_pointer.resolve(document, json_pointer.parse(pointer))
+    return str(found) if isinstance(found, str | int) and not isinstance(found, bool) else ""
+
+
+def _last_segment(text: str) -> str:
+    return text.rstrip("/").rsplit("/", 1)[-1] if text.startswith("https://") else text
 
 
 def _names(value: Any, where: str) -> list[tuple[str, str]]:
