@@ -54,6 +54,9 @@ class Drain:
         self._read_bytes = 0
         #: A record failed, and reports are out or nobody has called `resume`.
         self.halted = False
+        # The last one of each key that Kafka took while halted. Half of 20,000 may fail: to look at
+        # each of them for each of the others would hold up the loop for seconds.
+        self._passing: dict[bytes, int] = {}
         #: Records that failed, and found a later one of their key before them in the log.
         self.overtaken = 0
 
@@ -131,9 +134,9 @@ class Drain:
         entry = self._take(number)
         if entry is not None:
             self.overtaken += entry.passed
-            for earlier in self._again:
-                if earlier.row.number < number and earlier.row.key == entry.row.key:
-                    earlier.passed = True
+            if self.halted:
+                key = entry.row.key
+                self._passing[key] = max(number, self._passing.get(key, 0))
         return entry
 
     def fail(self, number: int, permanent: bool) -> tuple[Entry, Verdict] | None:
@@ -160,6 +163,10 @@ class Drain:
         if self._sent:
             return False
         self.halted = False
+        for entry in self._again:
+            if self._passing.get(entry.row.key, 0) > entry.row.number:
+                entry.passed = True
+        self._passing.clear()
         if self._again:
             self._again[0].alone = True
         return True
