@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import ctypes
+import random
 import signal
 import socket
 import subprocess
@@ -12,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1
+_CHOICE = random.Random()
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -20,11 +22,20 @@ def _die_with_parent() -> None:
 
 
 def free_port() -> int:
-    """A TCP port on loopback that nobody listens on now."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-        return port
+    """A TCP port on loopback that nobody listens on now.
+
+    Not one that the kernel chooses: those are also the ports of outgoing connections, of which one
+    may have it before the server that it is meant for listens.
+    """
+    for _ in range(100):
+        port = _CHOICE.randrange(12_000, 32_000)
+        with socket.socket() as sock:
+            try:
+                sock.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+    raise AssertionError("no free port was found in a hundred tries")
 
 
 class Process:
