@@ -64,6 +64,8 @@ class FlowState(msgspec.Struct, frozen=True, kw_only=True):
     """All that is known of a flow. `revision` grows by one with each change that is kept."""
 
     revision: int = 0
+    #: That of the last change that the customer can see: what an action is made on.
+    seen: int = 0
     step: Step = Step.CHOOSE
     system: str = ""
     #: What the customer entered that is no secret: field → value.
@@ -88,11 +90,17 @@ class FlowState(msgspec.Struct, frozen=True, kw_only=True):
     #: Names of secrets that may be at the backend though their reference is not known here: they
     #: are being written, or were when a process died.
     intended: tuple[str, ...] = ()
+    #: References that are of no use any more, until they are deleted.
+    discarded: tuple[str, ...] = ()
+    #: Webhooks that the system still has though a step back made them useless.
+    stray_webhooks: tuple[str, ...] = ()
     #: The checks of `validate` have all passed for what was entered.
     validated: bool = False
-    #: The connection's records were written, and with which webhook id.
+    #: The connection's records may be on Kafka, and with which webhook id they were written last.
     written: bool = False
     written_webhook_id: str = ""
+    #: They are of a try before this one, or it is not known: they must be written, or taken away.
+    stale: bool = False
     #: Every gateway that was asked knows the connection.
     served: bool = False
     #: The system was told, by its API or, as the customer says, by hand.
@@ -102,6 +110,8 @@ class FlowState(msgspec.Struct, frozen=True, kw_only=True):
     waiting_until_us: int = 0
     #: What is under way and since when, so that a process that dies does not leave it for good.
     running: str = ""
+    #: The revision that asked for it: what comes of an effect of another one comes too late.
+    run: int = 0
     running_since_us: int = 0
 
     @property
@@ -112,9 +122,8 @@ class FlowState(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def left_over(self) -> bool:
         """Whether something was made outside that a flow without a connection must take away."""
-        return bool(
-            self.secrets or self.intended or self.written or self.webhook_id or self.registered
-        )
+        made = self.written or self.webhook_id or self.stray_webhooks
+        return bool(self.secrets or self.intended or self.discarded or made)
 
 
 #: The steps that end a flow.
