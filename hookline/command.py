@@ -24,6 +24,7 @@ _COMMANDS: Final = {
     "parked": "See which keys are parked, and try them again at once.",
     "dead-letters": "See, redrive or discard what was given up on.",
     "connections": "See and change which connections there are; pause, revoke.",
+    "catalogue": "See and search the systems that can be connected; write entries.",
     "tokens": "Make, list, rotate and revoke API tokens.",
     "audit": "See who changed what, when and from where.",
     "topics": "Create and check Kafka's topics.",

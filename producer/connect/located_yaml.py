@@ -1,11 +1,14 @@
 """YAML (and JSON, which it includes) to plain values, with the line of each, however hostile.
 
-No tags, no merge keys, no objects, and what aliases stand for is counted as if it were written
-out, so that a small file cannot become a large value.
+It is read event by event: composing a node for each value, as PyYAML does in C, ends the process
+where a text is nested deep enough. No tags, no merge keys, no objects, and what aliases stand for
+is counted as if it were written out, so that a small file cannot become a large value.
 """
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from typing import Any, Final
 
 import msgspec
@@ -18,7 +21,15 @@ Path_ = tuple[str | int, ...]
 # libyaml's parser is about ten times as fast, where PyYAML was built with it.
 _LOADER: Final[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _MAX_DEPTH: Final = 64
-_BOOLEANS: Final = {"true": True, "True": True, "false": False, "False": False}
+_STR: Final = "tag:yaml.org,2002:str"
+_INTEGER: Final = re.compile(r"[+-]?[0-9]{1,18}")
+_FLOAT: Final = re.compile(r"[+-]?([0-9]{1,20}\.[0-9]{0,20}|\.[0-9]{1,20})([eE][+-]?[0-9]{1,3})?")
+# YAML 1.2's core schema: `no` and `on` are words here, dates are texts.
+_WORDS: Final = {
+    **dict.fromkeys(("", "~", "null", "Null", "NULL")),
+    **dict.fromkeys(("true", "True", "TRUE"), True),
+    **dict.fromkeys(("false", "False", "FALSE"), False),
+}
 
 
 class Located(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,30 +52,18 @@ def parse(text: str, name: str, *, max_chars: int, max_nodes: int) -> Located:
     """The document's value; ConfigurationError, which quotes nothing of it, if it is none."""
     if len(text) > max_chars:
         raise ConfigurationError(f"{name}: is over {max_chars} characters; is it the right file?")
+    reader = _Reader(name, max_nodes)
     try:
-        node = _composed(text)
-        reader = _Reader(name, max_nodes)
-        value = None if node is None else reader.value_of(node, ())
+        value = reader.document(text)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         at = f":{mark.line + 1}" if mark is not None else ""
         raise ConfigurationError(
             f"{name}{at}: is not YAML: look at the quotes, colons and indents there"
         ) from None
-    except yaml.YAMLError:
+    except (yaml.YAMLError, UnicodeError):
         raise ConfigurationError(f"{name}: has characters that YAML cannot hold") from None
-    except RecursionError:
-        raise ConfigurationError(f"{name}: is nested too deep") from None
     return Located(name=name, value=value, lines=reader.lines, repeated=tuple(reader.repeated))
-
-
-def _composed(text: str) -> yaml.Node | None:
-    loader = _LOADER(text)
-    try:
-        node: yaml.Node | None = loader.get_single_node()
-        return node
-    finally:
-        loader.dispose()
 
 
 class _Reader:
@@ -73,48 +72,89 @@ class _Reader:
         self.repeated: list[str] = []
         self._name = name
         self._left = max_nodes
+        #: What an anchor stands for, and how many values that is.
+        self._anchors: dict[str, tuple[Any, int]] = {}
 
-    def value_of(self, node: yaml.Node, path: Path_) -> Any:
-        self._left -= 1
-        line = node.start_mark.line + 1
-        if self._left < 0 or len(path) > _MAX_DEPTH:
-            raise ConfigurationError(f"{self._name}:{line}: is too large or nested too deep")
-        self.lines.setdefault(path, line)
-        if isinstance(node, yaml.MappingNode):
-            return self._mapping(node, path)
-        if isinstance(node, yaml.SequenceNode):
-            return [self.value_of(child, (*path, n)) for n, child in enumerate(node.value)]
-        return _scalar(node)
+    def document(self, text: str) -> Any:
+        events: Iterator[Any] = yaml.parse(text, Loader=_LOADER)
+        value: Any = None
+        count = 0
+        for event in events:
+            if isinstance(event, yaml.DocumentStartEvent):
+                count += 1
+                if count > 1:
+                    raise self._refused(event, "a second document begins; keep one in a file")
+            elif isinstance(event, yaml.NodeEvent):
+                value = self._value(event, events, ())
+        return value
 
-    def _mapping(self, node: yaml.MappingNode, path: Path_) -> dict[str, Any]:
+    def _value(self, event: Any, events: Iterator[Any], path: Path_) -> Any:
+        self.lines.setdefault(path, event.start_mark.line + 1)
+        if isinstance(event, yaml.AliasEvent):
+            found = self._anchors.get(str(event.anchor))
+            if found is None:
+                raise self._refused(event, "an alias stands before or within what it names")
+            self._count(event, found[1], path)
+            return found[0]
+        before = self._left
+        self._count(event, 1, path)
+        if event.tag is not None and not _plain(event):
+            raise self._refused(event, "has a tag (!); a text with ! in front is written in quotes")
+        if isinstance(event, yaml.MappingStartEvent):
+            value: Any = self._mapping(events, path)
+        elif isinstance(event, yaml.SequenceStartEvent):
+            value = self._sequence(events, path)
+        else:
+            value = _scalar(event)
+        if event.anchor is not None:
+            self._anchors[event.anchor] = (value, before - self._left)
+        return value
+
+    def _sequence(self, events: Iterator[Any], path: Path_) -> list[Any]:
+        found: list[Any] = []
+        while not isinstance(event := next(events), yaml.SequenceEndEvent):
+            found.append(self._value(event, events, (*path, len(found))))
+        return found
+
+    def _mapping(self, events: Iterator[Any], path: Path_) -> dict[str, Any]:
         found: dict[str, Any] = {}
-        for key_node, value_node in node.value:
-            line = key_node.start_mark.line + 1
-            if not isinstance(key_node, yaml.ScalarNode):
-                raise ConfigurationError(f"{self._name}:{line}: a key must be a text")
-            key = str(key_node.value)
+        while not isinstance(event := next(events), yaml.MappingEndEvent):
+            if not isinstance(event, yaml.ScalarEvent):
+                raise self._refused(event, "a key must be a text")
+            key, line = str(event.value), self._line(event)
             if key in found:
                 self.repeated.append(f"{self._name}:{line}: {key[:80]} is here a second time")
+                self._value(next(events), events, (*path, key))
                 continue
             here = (*path, key)
             self.lines[here] = line
-            found[key] = self.value_of(value_node, here)
+            found[key] = self._value(next(events), events, here)
         return found
 
+    def _count(self, event: Any, values: int, path: Path_) -> None:
+        self._left -= values
+        if self._left < 0 or len(path) > _MAX_DEPTH:
+            raise self._refused(event, "is too large or nested too deep")
 
-def _scalar(node: yaml.Node) -> Any:
-    text = str(node.value)
-    if node.tag == "tag:yaml.org,2002:null":
-        return None
-    if node.tag == "tag:yaml.org,2002:bool":
-        # `no` and `on` are words here: a country, a state.
-        return _BOOLEANS.get(text, text)
-    if node.tag == "tag:yaml.org,2002:int" and len(text) <= 18 and text.lstrip("+-").isdigit():
+    def _line(self, event: Any) -> int:
+        line: int = event.start_mark.line + 1
+        return line
+
+    def _refused(self, event: Any, why: str) -> ConfigurationError:
+        return ConfigurationError(f"{self._name}:{self._line(event)}: {why}")
+
+
+def _plain(event: Any) -> bool:
+    return bool(event.tag == _STR and isinstance(event, yaml.ScalarEvent))
+
+
+def _scalar(event: Any) -> Any:
+    text = str(event.value)
+    # `implicit` says whether the text may be read as something else: not where it is quoted.
+    if not event.implicit[0]:
+        return text
+    if text in _WORDS:
+        return _WORDS[text]
+    if _INTEGER.fullmatch(text):
         return int(text)
-    if node.tag == "tag:yaml.org,2002:float" and len(text) <= 40:
-        try:
-            return float(text)
-        except ValueError:
-            return text
-    # Dates and whatever else YAML guesses at stay the texts that they are.
-    return text
+    return float(text) if _FLOAT.fullmatch(text) else text

@@ -5,7 +5,8 @@ A user's entry with the id of one of ours takes its place.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
 from typing import Final
@@ -40,10 +41,12 @@ class Catalogue:
         """Ours and those of the folder; ConfigurationError with a line for each mistake of each."""
         systems: list[System] = []
         problems: list[str] = []
-        sources = [*_ours(), *(_theirs(extra_folder) if extra_folder is not None else ())]
-        for name, text in sources:
+        paths = _theirs(extra_folder) if extra_folder is not None else []
+        sources: list[tuple[str, Callable[[], str]]] = list(_ours())
+        sources.extend((path.name, partial(read_text, path)) for path in paths)
+        for name, read in sources:
             try:
-                systems.append(read_entry(text, name))
+                systems.append(read_entry(read(), name))
             except ConfigurationError as error:
                 problems.extend(error.problems)
         if problems:
@@ -85,14 +88,14 @@ def read_entry(text: str, name: str) -> System:
     return system
 
 
-def _ours() -> Iterator[tuple[str, str]]:
+def _ours() -> Iterator[tuple[str, Callable[[], str]]]:
     folder = files("producer.connect").joinpath("catalogue")
     for item in sorted(folder.iterdir(), key=lambda item: item.name):
         if item.name.endswith(SUFFIX):
-            yield item.name, item.read_text("utf-8")
+            yield item.name, partial(item.read_text, "utf-8")
 
 
-def _theirs(folder: Path) -> Iterator[tuple[str, str]]:
+def _theirs(folder: Path) -> list[Path]:
     if not folder.is_dir():
         raise ConfigurationError(
             f"{folder}: there is no such folder; connect.catalogue names a folder of entries"
@@ -100,8 +103,7 @@ def _theirs(folder: Path) -> Iterator[tuple[str, str]]:
     paths = sorted(path for path in folder.iterdir() if path.name.endswith(SUFFIX))
     if len(paths) > MAX_ENTRIES:
         raise ConfigurationError(f"{folder}: has more than {MAX_ENTRIES} entries")
-    for path in paths:
-        yield path.name, read_text(path)
+    return paths
 
 
 def read_text(path: Path, max_chars: int = MAX_CHARS) -> str:

@@ -1,0 +1,436 @@
+"""An entry from an OpenAPI document: what is taken of it, and whatever a hostile one holds."""
+
+from __future__ import annotations
+
+import json
+import socket
+import time
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from producer.connect.openapi_document import Document
+from producer.connect.openapi_import import import_openapi
+from producer.connect.system import ApiKey, Basic, Bearer, OAuthClient, OAuthCode, System
+from producer.connect.systems import read_entry
+from schemas.errors import ConfigurationError
+
+TEA = """\
+openapi: 3.1.0
+info:
+  title: Northwind Tea REST API
+  version: "1"
+  description: "**Orders** and teas of [Northwind](https://x.example). More text {here}."
+externalDocs: {url: https://northwind.example/docs}
+servers:
+  - url: https://{tenant}.northwind.example/{version}
+    variables:
+      tenant: {default: demo, description: Your tenant}
+      version: {default: v1, enum: [v1, v2]}
+tags: [{name: Orders}, {name: Teas}, {name: api20100401thing}]
+security: [{key: []}]
+components:
+  securitySchemes:
+    key: {type: apiKey, in: header, name: X-Api-Key}
+  schemas:
+    Me: {allOf: [{$ref: "#/components/schemas/Who"}, {properties: {email: {type: string}}}]}
+    Who: {type: object, properties: {id: {type: string}}}
+    Loop: {$ref: "#/components/schemas/Loop2"}
+    Loop2: {$ref: "#/components/schemas/Loop"}
+    Order: {allOf: [{$ref: "#/components/schemas/Order"}, {properties: {event_id: {}, topic: {}}}]}
+paths:
+  /teas: {get: {responses: {"200": {description: ok}}}}
+  /teas/{id}/me: {get: {parameters: [{name: id, in: path, required: true}], responses: {}}}
+  /public/me: {get: {security: [], responses: {}}}
+  /v1/me:
+    get:
+      responses:
+        "200":
+          content: {application/json: {schema: {$ref: "#/components/schemas/Me"}}}
+  /webhooks: {post: {responses: {"201": {description: ok}}}}
+  /elsewhere: {$ref: "https://elsewhere.example/paths.yaml#/x"}
+webhooks:
+  order.placed:
+    post:
+      parameters: [{in: header, name: X-Hub-Signature-256, schema: {type: string}}]
+      requestBody: {content: {application/json: {schema: {$ref: "#/components/schemas/Order"}}}}
+"""
+
+
+def imported(document: Any, name: str = "api.yaml") -> System:
+    text = document if isinstance(document, str) else json.dumps(document)
+    made = import_openapi(text, name)
+    return read_entry(made.text, f"{made.system_id}.yaml")
+
+
+def minimal(**more: Any) -> dict[str, Any]:
+    return {"openapi": "3.0.3", "info": {"title": "Acme"}, "paths": {}, **more}
+
+
+def test_what_the_document_says_is_in_the_entry():
+    entry = imported(TEA)
+    assert (entry.id, entry.name, entry.about) == (
+        *("northwind-tea", "Northwind Tea", "Orders and teas of Northwind."),
+    )
+    assert entry.base_url == "https://{tenant}.northwind.example/{version}"
+    assert [(field.id, field.kind) for field in entry.fields] == [
+        *(("tenant", "subdomain"), ("version", "choice"), ("api_key", "secret")),
+    ]
+    assert entry.authorisation == ApiKey(
+        kind="api_key", place="header", name="X-Api-Key", value="{api_key}"
+    )
+    assert entry.categories == ["orders", "teas", "api"]
+    assert entry.sources == ["https://northwind.example/docs"]
+    assert entry.validation is not None
+    assert (entry.validation.path, entry.validation.present, entry.validation.account) == (
+        *("/v1/me", ["/id"], "/email"),
+    )
+    assert entry.webhook.provider == "hmac"
+    assert entry.webhook.options == {
+        "header": "X-Hub-Signature-256",
+        "prefix": "sha256=",
+        "event_id": "body:/event_id",
+        "event_type": "body:/topic",
+    }
+    assert entry.webhook.registration.events == ["order.placed"]
+
+
+def test_what_is_to_be_looked_at_is_said_at_the_head():
+    made = import_openapi(TEA, "tea.yaml")
+    assert any("GET /v1/me" in note for note in made.notes)
+    assert any("POST /webhooks seems to make webhooks" in note for note in made.notes)
+    assert any("https://elsewhere.example/paths.yaml" in note for note in made.notes)
+    assert made.text.startswith("# Made by `hookline catalogue import`.")
+    assert all("TODO" not in line for line in made.text.splitlines())
+
+
+SCHEMES = {
+    "bearer": {"type": "http", "scheme": "Bearer"},
+    "basic": {"type": "http", "scheme": "basic"},
+    "key": {"type": "apiKey", "in": "query", "name": "api_key"},
+    "cookie": {"type": "apiKey", "in": "cookie", "name": "sid"},
+    "client": {
+        "type": "oauth2",
+        "flows": {"clientCredentials": {"tokenUrl": "https://a.example/t", "scopes": {"read": ""}}},
+    },
+    "code": {
+        "type": "oauth2",
+        "flows": {
+            "authorizationCode": {
+                "authorizationUrl": "https://a.example/a",
+                "tokenUrl": "https://a.example/t",
+                "scopes": {"orders.read": "", "orders.write": ""},
+            }
+        },
+    },
+    "evil": {
+        "type": "oauth2",
+        "flows": {"clientCredentials": {"tokenUrl": "javascript:alert(1)", "scopes": {}}},
+    },
+}
+
+
+@pytest.mark.parametrize(
+    ("there", "wanted", "kind"),
+    [
+        (["bearer"], None, Bearer),
+        (["basic"], None, Basic),
+        (["key"], None, ApiKey),
+        (["client"], None, OAuthClient),
+        (["code"], None, OAuthCode),
+        (["code", "client", "basic", "key", "bearer"], None, Bearer),
+        (["code", "bearer"], ["code"], OAuthCode),
+        (["evil", "cookie", "basic"], None, Basic),
+    ],
+)
+def test_of_several_ways_the_least_work_is_taken(there, wanted, kind):
+    document = minimal(components={"securitySchemes": {name: SCHEMES[name] for name in there}})
+    if wanted:
+        document["security"] = [{name: []} for name in wanted]
+    entry = imported(document)
+    assert isinstance(entry.authorisation, kind)
+    if isinstance(entry.authorisation, OAuthCode):
+        assert entry.authorisation.scopes == ["orders.read"]
+
+
+@pytest.mark.parametrize("there", [[], ["cookie"], ["evil"]])
+def test_without_a_way_that_is_known_nothing_is_asked(there):
+    document = minimal(components={"securitySchemes": {name: SCHEMES[name] for name in there}})
+    entry = imported(document)
+    assert entry.authorisation.kind == "none"
+    assert entry.validation is None
+
+
+@pytest.mark.parametrize(
+    ("told", "value"),
+    [
+        ("The API Key with format `Token token=<API_KEY>`", "Token token={api_key}"),
+        ("Use Bearer tokens", "Bearer {api_key}"),
+        ("", "{api_key}"),
+    ],
+)
+def test_how_a_key_is_written_is_taken_of_its_description(told, value):
+    scheme = {"type": "apiKey", "in": "header", "name": "Authorization", "description": told}
+    entry = imported(minimal(components={"securitySchemes": {"a": scheme}}))
+    assert isinstance(entry.authorisation, ApiKey)
+    assert entry.authorisation.value == value
+
+
+def test_swagger_2():
+    entry = imported(
+        {
+            "swagger": "2.0",
+            "info": {"title": "Petstore API", "description": "Pets."},
+            "host": "petstore.example.com",
+            "basePath": "/v2",
+            "schemes": ["http"],
+            "securityDefinitions": {"basic": {"type": "basic"}},
+            "paths": {
+                "/account": {
+                    "get": {"responses": {"200": {"schema": {"$ref": "#/definitions/Account"}}}}
+                }
+            },
+            "definitions": {"Account": {"properties": {"id": {}, "name": {}}}},
+        }
+    )
+    assert entry.base_url == "https://petstore.example.com/v2"
+    assert isinstance(entry.authorisation, Basic)
+    assert entry.validation is not None
+    assert (entry.validation.path, entry.validation.account) == ("/account", "/name")
+
+
+@pytest.mark.parametrize(
+    "servers",
+    [
+        [],
+        None,
+        [{"url": "/v1"}],
+        [{"url": "javascript:alert(1)"}],
+        [{"url": "https://user:password@evil.example"}],
+        [{"url": "https://a.example/?x=1"}],
+        [{"url": "https://{a}{a b}.example"}],
+        [{"url": "https://" + "".join(f"{{v{n}}}" for n in range(30))}],
+        [{"url": 7}],
+    ],
+)
+def test_where_the_address_is_none_the_customer_is_asked(servers):
+    entry = imported(minimal(servers=servers))
+    assert entry.base_url is not None
+    if entry.base_url != "{base_url}":
+        assert entry.base_url.startswith("https://")
+        assert "@" not in entry.base_url
+    else:
+        assert entry.fields[0].kind == "url"
+
+
+def test_standard_webhooks_are_recognised_by_their_headers():
+    parameters = [{"in": "header", "name": name} for name in ("webhook-id", "webhook-signature")]
+    entry = imported(
+        minimal(openapi="3.1.0", webhooks={"a.b": {"post": {"parameters": parameters}}})
+    )
+    assert entry.webhook.provider == "standard_webhooks"
+    assert entry.webhook.secret.format == "whsec"
+
+
+def test_callbacks_are_webhooks_too():
+    callback = {"onPaid": {"{$request.body#/url}": {"post": {"responses": {}}}}}
+    entry = imported(minimal(paths={"/x": {"post": {"callbacks": callback}}}))
+    assert entry.webhook.registration.events == ["onPaid"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "{}", "[]", "a: b", '{"openapi": "4.0"}', '{"openapi": 3}', "{", "openapi: [", '"3.0.0"'],
+)
+def test_what_is_no_document_is_told(text):
+    with pytest.raises(ConfigurationError) as caught:
+        import_openapi(text, "api.yaml")
+    assert str(caught.value).startswith("api.yaml")
+
+
+def test_nothing_is_fetched(monkeypatch):
+    def refuse(*_arguments: Any, **_more: Any) -> None:
+        raise AssertionError("somebody asked the network")
+
+    monkeypatch.setattr(socket, "socket", refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    document = minimal(
+        paths={"/a": {"$ref": "http://169.254.169.254/x"}, "/b": {"$ref": "file:///etc/passwd"}},
+        components={"securitySchemes": {"a": {"$ref": "other.yaml#/a"}}},
+        webhooks={"w": {"$ref": "//evil.example/x"}},
+    )
+    made = import_openapi(json.dumps(document), "api.json")
+    assert sum("was not fetched" in note for note in made.notes) == 4
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"openapi": "3.0.0", "paths": ' + '{"a":' * 100_000 + "1" + "}" * 100_001,
+        "openapi: 3.0.0\nx: " + "[" * 100_000,
+        "openapi: 3.0.0\n"
+        + "a0: &a0 [x,x,x,x,x,x,x,x,x,x]\n"
+        + "".join(f"a{n}: &a{n} [{','.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 12)),
+    ],
+    ids=["deep json", "deep yaml", "aliases"],
+)
+def test_a_bomb_is_refused_soon(text):
+    began = time.monotonic()
+    with pytest.raises(ConfigurationError):
+        import_openapi(text, "bomb.yaml")
+    assert time.monotonic() - began < 30
+
+
+def test_a_circle_of_references_ends():
+    document = Document.read(TEA, "tea.yaml")
+    assert document.resolved({"$ref": "#/components/schemas/Loop"}) == {}
+    assert set(document.properties({"$ref": "#/components/schemas/Order"})) == {"event_id", "topic"}
+
+
+def test_ten_thousand_requests_are_read_soon():
+    paths = {f"/r{n}/{{id}}": {"get": {"parameters": [{"$ref": "#/x"}]}} for n in range(30_000)}
+    began = time.monotonic()
+    assert imported(minimal(paths=paths)).id == "acme"
+    assert time.monotonic() - began < 30
+
+
+HOSTILE = st.sampled_from(
+    [
+        *("{token}", "{webhook_url}", "<script>alert(1)</script>", "\x00\x1b[31m", "\u202e", "# x"),
+        *(
+            "a\nb: c",
+            "*x",
+            "&x",
+            "!!python/object:os",
+            "'\"",
+            "../..",
+            "%2e%2e",
+            "{",
+            "}",
+            "💥",
+            "",
+        ),
+        *(
+            "https://a.example",
+            "http://a.example/{x}",
+            "TODO",
+            "-",
+            "no",
+            "1e5",
+            "\ud800",
+            "x" * 900,
+        ),
+    ]
+)
+VALUES = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(), st.text(max_size=20), HOSTILE),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3),
+        st.dictionaries(
+            st.one_of(
+                HOSTILE,
+                st.sampled_from(
+                    [
+                        *("get", "post", "parameters", "responses", "200", "content", "schema"),
+                        *(
+                            "application/json",
+                            "properties",
+                            "$ref",
+                            "name",
+                            "in",
+                            "required",
+                            "url",
+                        ),
+                        *(
+                            "title",
+                            "description",
+                            "type",
+                            "scheme",
+                            "flows",
+                            "tokenUrl",
+                            "variables",
+                        ),
+                        *("default", "enum", "id", "email", "allOf", "callbacks", "security"),
+                    ]
+                ),
+            ),
+            inner,
+            max_size=5,
+        ),
+    ),
+    max_leaves=15,
+)
+SCHEMES_DRAWN = st.dictionaries(
+    st.text(max_size=5),
+    st.one_of(
+        st.sampled_from(list(SCHEMES.values())),
+        st.builds(
+            lambda kind, place, name, told: {
+                "type": kind, "in": place, "name": name, "scheme": place, "description": told
+            },
+            st.sampled_from(["apiKey", "http", "oauth2", "basic"]),
+            st.sampled_from(["header", "query", "bearer", "basic"]),
+            HOSTILE,
+            HOSTILE,
+        ),
+        VALUES,
+    ),
+    max_size=3,
+)  # fmt: skip
+DOCUMENTS = st.fixed_dictionaries(
+    {"openapi": st.sampled_from(["3.0.0", "3.1.0"])},
+    optional={
+        "info": st.one_of(
+            VALUES, st.fixed_dictionaries({"title": HOSTILE, "description": HOSTILE})
+        ),
+        "servers": st.one_of(
+            VALUES,
+            st.lists(
+                st.builds(
+                    lambda url, name, about: {"url": url, "variables": {name: about}},
+                    st.one_of(
+                        HOSTILE,
+                        st.builds("https://{{{}}}.{}/{}".format, HOSTILE, HOSTILE, HOSTILE),
+                    ),
+                    HOSTILE,
+                    VALUES,
+                ),
+                max_size=2,
+            ),
+        ),
+        "tags": st.one_of(VALUES, st.lists(st.builds(lambda name: {"name": name}, HOSTILE))),
+        "paths": st.dictionaries(
+            st.one_of(HOSTILE, st.sampled_from(["/me", "/a", "/hooks", "/{x}/me"])),
+            st.one_of(VALUES, st.dictionaries(st.sampled_from(["get", "post"]), VALUES)),
+            max_size=4,
+        ),
+        "security": VALUES,
+        "webhooks": st.dictionaries(
+            HOSTILE, st.one_of(VALUES, st.builds(lambda post: {"post": post}, VALUES)), max_size=3
+        ),
+        "externalDocs": VALUES,
+        "components": st.one_of(
+            VALUES, st.builds(lambda schemes: {"securitySchemes": schemes}, SCHEMES_DRAWN)
+        ),
+    },
+)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+@given(document=DOCUMENTS)
+def test_whatever_a_document_holds_its_entry_is_good(document):
+    made = import_openapi(json.dumps(document), "a b.json")
+    entry = read_entry(made.text, f"{made.system_id}.yaml")
+    assert entry.base_url is not None
+    # Nothing of the document becomes a line of its own in the file.
+    assert yaml.safe_load(made.text)["id"] == entry.id
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+@given(value=VALUES)
+def test_whatever_is_no_document_is_told(value):
+    with pytest.raises(ConfigurationError):
+        import_openapi(json.dumps(value), "a.json")
