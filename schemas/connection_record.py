@@ -1,4 +1,5 @@
-"""What the connections topic holds: a record for each connection, and one for each revocation.
+"""What the connections topic holds: a record for each connection, one for each revocation, and one
+for the access to its system where the connect flow made it (schemas/connection_access.py).
 
 A revocation has a key of its own, so that nothing that is written about the connection, by whoever
 and in whatever order, can undo it, and compaction never takes it away.
@@ -15,6 +16,7 @@ import msgspec
 from schemas.connection import Connection
 
 _REVOKED: Final = "revoked"
+_ACCESS: Final = "access"
 _PART: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}", re.ASCII)
 
 
@@ -50,7 +52,8 @@ class Revocation(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RecordKey(msgspec.Struct, frozen=True):
-    """A record's key: `environment/connection`, and for a revocation `/revoked[/secret]`.
+    """A record's key: `environment/connection`, and behind it for a revocation
+    `/revoked[/secret]`, for the access to its system `/access`, which older gateways ignore.
 
     The environment is in it so that two environments that share a topic by mistake never write
     over each other's connections.
@@ -60,11 +63,14 @@ class RecordKey(msgspec.Struct, frozen=True):
     connection: str
     revocation: bool = False
     secret_name: str = ""
+    access: bool = False
 
     def encode(self) -> bytes:
         """As Kafka has it."""
         parts = [self.environment, self.connection]
-        if self.revocation:
+        if self.access:
+            parts.append(_ACCESS)
+        elif self.revocation:
             parts += [_REVOKED, *([self.secret_name] if self.secret_name else [])]
         return "/".join(parts).encode()
 
@@ -79,6 +85,8 @@ class RecordKey(msgspec.Struct, frozen=True):
             return None
         if len(parts) == 2:
             return cls(parts[0], parts[1])
+        if parts[2:] == [_ACCESS]:
+            return cls(parts[0], parts[1], access=True)
         if parts[2] != _REVOKED:
             return None
         return cls(parts[0], parts[1], True, parts[3] if len(parts) == 4 else "")

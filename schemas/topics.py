@@ -83,9 +83,9 @@ CONNECTIONS: Final = Topic(
     retention_ms=-1,
     cleanup="compact",
     max_message_bytes=1024 * 1024,
-    key="environment/connection, and /revoked[/secret] for a revocation",
-    value="Connection or Revocation, Avro single-object",
-    written_by="operators",
+    key="environment/connection; /access or /revoked[/secret] behind it",
+    value="Connection, ConnectionAccess or Revocation, Avro single-object",
+    written_by="operators, console",
     read_by="gateway",
     purpose="which connections there are; the last word on each is kept",
 )
@@ -131,4 +131,28 @@ AUDIT: Final = Topic(
     purpose="who changed what, when and from where: the intent, and how it ended",
 )
 
-ALL: Final = (EVENTS, QUARANTINE, DEAD_LETTERS, CONNECTIONS, EXECUTIONS, TOKENS, AUDIT)
+CONNECT_SESSIONS: Final = Topic(
+    name="hookline.connect-sessions",
+    # One, so that of two that change a session at once the same one is first for everybody.
+    partitions=1,
+    # Half an hour is what a session lasts; who cleans up after one has two days for it.
+    retention_ms=2 * DAY_MS,
+    cleanup="compact,delete",
+    max_message_bytes=1024 * 1024,
+    key="environment/session id",
+    value="ConnectSession, Avro single-object",
+    written_by="console, operators",
+    read_by="console",
+    purpose="customers on their way through the connect flow; no secret of theirs",
+)
+
+ALL: Final = (
+    EVENTS,
+    QUARANTINE,
+    DEAD_LETTERS,
+    CONNECTIONS,
+    EXECUTIONS,
+    TOKENS,
+    AUDIT,
+    CONNECT_SESSIONS,
+)

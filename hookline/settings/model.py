@@ -25,6 +25,7 @@ from schemas.connection import Connection, ConnectionState, SecretReference
 from schemas.errors import SecretError
 from schemas.topics import (
     AUDIT,
+    CONNECT_SESSIONS,
     CONNECTIONS,
     DEAD_LETTERS,
     EVENTS,
@@ -253,6 +254,7 @@ class TopicSettings(_Model):
     executions: str = Field("hookline.executions", pattern=r"^[A-Za-z0-9._-]{1,249}$")
     tokens: str = Field("hookline.tokens", pattern=r"^[A-Za-z0-9._-]{1,249}$")
     audit: str = Field("hookline.audit", pattern=r"^[A-Za-z0-9._-]{1,249}$")
+    connect_sessions: str = Field("hookline.connect-sessions", pattern=r"^[A-Za-z0-9._-]{1,249}$")
     partitions: int = Field(12, ge=1, le=10_000, description="Of the events topic.")
     replication_factor: int = Field(1, ge=1, le=15)
 
@@ -266,6 +268,7 @@ class TopicSettings(_Model):
             replace(EXECUTIONS, name=self.executions),
             replace(TOKENS, name=self.tokens),
             replace(AUDIT, name=self.audit),
+            replace(CONNECT_SESSIONS, name=self.connect_sessions),
         )
 
 

@@ -14,7 +14,9 @@ from typing import Final
 from msgspec.structs import replace
 
 from schemas.codec import CONNECTION
+from schemas.connect_codec import CONNECTION_ACCESS
 from schemas.connection import Connection, ConnectionState
+from schemas.connection_access import ConnectionAccess
 from schemas.connection_record import ConnectionRecord, RecordKey
 from schemas.errors import CodecError
 
@@ -42,6 +44,7 @@ class Ledger:
         self._values: dict[RecordKey, bytes] = {}
         self._records: dict[str, ConnectionRecord] = {}
         self._problems: dict[str, str] = {}
+        self._access: dict[str, ConnectionAccess] = {}
         self._revoked: set[str] = set()
         self._revoked_secrets: dict[str, set[str]] = {}
 
@@ -57,14 +60,17 @@ class Ledger:
             return None
         name = parsed.connection
         known = len(self._records) + len(self._problems)
-        if not parsed.revocation and name not in self and known >= MAX_CONNECTIONS:
+        own = not (parsed.revocation or parsed.access)
+        if own and name not in self and known >= MAX_CONNECTIONS:
             self.foreign[f"beyond {MAX_CONNECTIONS} connections"] += 1
             return None
         if value is None:
             self._values.pop(parsed, None)
         else:
             self._values[parsed] = value
-        if parsed.revocation:
+        if parsed.access:
+            self._take_access(name, value)
+        elif parsed.revocation:
             self._revoke(parsed, value is not None)
         else:
             self._connection(name, value)
@@ -99,6 +105,19 @@ class Ledger:
             return
         self._records[name] = record
 
+    def _take_access(self, name: str, value: bytes | None) -> None:
+        self._access.pop(name, None)
+        if value is None:
+            return
+        try:
+            found = CONNECTION_ACCESS.decode(value)
+        except CodecError:
+            # Webhooks do not need it, and who does finds that it is not there.
+            self.foreign["an access that cannot be read"] += 1
+            return
+        if (found.environment, found.connection) == (self.environment, name):
+            self._access[name] = found
+
     def __contains__(self, connection_id: object) -> bool:
         return connection_id in self._records or connection_id in self._problems
 
@@ -109,6 +128,10 @@ class Ledger:
     def record(self, connection_id: str) -> ConnectionRecord | None:
         """As it was written; None if there is none, or none that can be read."""
         return self._records.get(connection_id)
+
+    def access(self, connection_id: str) -> ConnectionAccess | None:
+        """How to get at its system; None if the connect flow did not make it."""
+        return self._access.get(connection_id)
 
     def problem(self, connection_id: str) -> str:
         """Why its record cannot be read; empty if it can."""
@@ -152,7 +175,7 @@ class Ledger:
     def keys(self, connection_id: str) -> list[RecordKey]:
         """The keys of all that is held about a connection, its own first."""
         found = [key for key in self._values if key.connection == connection_id]
-        return sorted(found, key=lambda key: (key.revocation, key.secret_name))
+        return sorted(found, key=lambda key: (key.revocation, key.access, key.secret_name))
 
     def all_keys(self) -> KeysView[RecordKey]:
         """Of every record that counts."""

@@ -18,7 +18,9 @@ AVRO = resources.files("schemas").joinpath("avro")
 RELEASED = {
     "api_token.v1.avsc": "0ba2a40c97959cbafc2dc40fc5163fc6b229c6fae18cf3ce626a07ff7bf5f85c",
     "audit.v1.avsc": "25437ec03d31cc97fc4404712f154ddf283b72d2bb96ebbcfceeebf04d7366a0",
+    "connect_session.v1.avsc": "36a8eb83a74899e67eb734d5898ee355b39e5b03d46e6c7fadaaed65beb5d055",
     "connection.v1.avsc": "81d9bc86469ba87fb2e4b6e6407501bf5f103c88774bec8a5b120ffa157e8e08",
+    "connection_access.v1.avsc": "562cfa2c63c86f5e5b40f417e7580728707511704763f6fa55d12c5914a76e60",
     "dead_letter.v1.avsc": "bb9404acc6fba60b7b7260cd006f3439665cafa0aaf2d7b923e6ac16a2c11bd6",
     "event.v1.avsc": "49115ae4942b55a84ecdb6d312fef747440d2ec682174f5b076bbbd00d308999",
     "executions.v1.avsc": "0ce727d0d715da3c41e9bc09c6f10dffbce52cabd374e70e8a7d5b3924435c73",
@@ -30,6 +32,7 @@ RELEASED = {
 RECORDS = (
     *("api_token", "audit", "connection", "dead_letter", "event", "executions"),
     *("receptions", "revocation", "token_revocation", "token_use"),
+    *("connect_session", "connection_access"),
 )
 
 

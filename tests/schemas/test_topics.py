@@ -31,7 +31,8 @@ def test_each_says_who_writes_it_who_reads_it_and_what_it_holds(topic: Topic) ->
     assert topic.value.split(",")[0] in {
         "Event",
         "DeadLetter",
-        "Connection or Revocation",
+        "Connection",
+        "ConnectSession",
         "Executions or Receptions",
         "ApiToken",
         "Audit",
@@ -42,7 +43,7 @@ def test_each_says_who_writes_it_who_reads_it_and_what_it_holds(topic: Topic) ->
 def test_each_has_a_shape_that_a_broker_takes(topic: Topic) -> None:
     assert topic.name.startswith("hookline.")
     assert topic.partitions >= 1
-    assert topic.cleanup in {"delete", "compact"}
+    assert topic.cleanup in {"delete", "compact", "compact,delete"}
     assert (topic.retention_ms == -1) == (topic.cleanup == "compact")
     assert topic.settings() == {
         "cleanup.policy": topic.cleanup,
