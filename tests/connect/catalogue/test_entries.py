@@ -5,8 +5,12 @@ from __future__ import annotations
 import json
 import re
 from importlib.resources import files
+from typing import Any
 
 import pytest
+import yaml
+from jsonschema import Draft202012Validator
+from pydantic import ValidationError
 
 from producer.connect import templates
 from producer.connect.checking import sample
@@ -59,6 +63,41 @@ def test_the_schema_is_closed_and_says_what_is_needed():
     call = schema["$defs"]["Call"]
     assert "json" in call["properties"]
     assert "json_body" not in call["properties"]
+
+
+def entries() -> list[tuple[str, Any]]:
+    folder = files("producer.connect").joinpath("catalogue")
+    return [
+        (item.name, yaml.safe_load(item.read_text("utf-8")))
+        for item in folder.iterdir()
+        if item.name.endswith(".yaml")
+    ]
+
+
+def test_an_editor_finds_no_mistake_in_an_entry_by_the_published_schema():
+    schema = json.loads(schema_text())
+    validator = Draft202012Validator(schema)
+    Draft202012Validator.check_schema(schema)
+    assert len(entries()) == len(SYSTEMS)
+    for name, entry in entries():
+        assert [error.message for error in validator.iter_errors(entry)] == [], name
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"nmae": "x"},
+        {"logo": {"initials": "X", "colour": "red"}},
+        {"sources": ["http://a.example"]},
+        {"authorisation": {"kind": "bearer"}},
+        {"minutes": 0},
+    ],
+)
+def test_an_editor_finds_the_mistakes_that_the_model_finds(change):
+    entry = {**entries()[0][1], **change}
+    assert list(Draft202012Validator(json.loads(schema_text())).iter_errors(entry))
+    with pytest.raises(ValidationError):
+        System.model_validate(entry)
 
 
 @EVERY
