@@ -9,6 +9,7 @@ import pytest
 
 from hookline.command import main
 from producer.connect.entry_schema import schema_text
+from producer.connect.systems import Catalogue
 from tests.connect.catalogue.test_import import TEA
 from tests.connect.catalogue.test_mistakes import GOOD
 
@@ -96,6 +97,20 @@ def test_an_id_that_is_none_is_told(capsys, tmp_path: Path):
     assert code == 2
     assert not (tmp_path / "../../etc.yaml").exists()
     assert "id:" in err
+
+
+def test_the_example_of_the_documentation_is_an_entry_that_passes(capsys, tmp_path: Path):
+    page = (Path(__file__).parents[3] / "docs" / "catalogue.md").read_text("utf-8")
+    example = page.partition("```yaml\n")[2].partition("```")[0]
+    (tmp_path / "northwind.yaml").write_text(example)
+    code, out, err = run(capsys, "check", str(tmp_path))
+    assert (code, err) == (0, "")
+
+
+def test_every_system_of_ours_is_in_the_documentations_table():
+    page = (Path(__file__).parents[3] / "docs" / "catalogue.md").read_text("utf-8")
+    for system in Catalogue.load().all():
+        assert system.id.startswith("any-") or f"| {system.name}" in page
 
 
 def test_the_schema_is_printed(capsys):
