@@ -103,7 +103,7 @@ def test_the_example_of_the_documentation_is_an_entry_that_passes(capsys, tmp_pa
     page = (Path(__file__).parents[3] / "docs" / "catalogue.md").read_text("utf-8")
     example = page.partition("```yaml\n")[2].partition("```")[0]
     (tmp_path / "northwind.yaml").write_text(example)
-    code, out, err = run(capsys, "check", str(tmp_path))
+    code, _, err = run(capsys, "check", str(tmp_path))
     assert (code, err) == (0, "")
 
 
