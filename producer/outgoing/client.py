@@ -171,15 +171,16 @@ class OutgoingClient:
             progress.step = "answer"
             try:
                 return await self._ask(request, target, bounded, progress)
-            except httpcore.ProtocolError as error:
+            except httpcore.ProtocolError:
+                # Not as its cause: the parser's text quotes what it could not read.
                 if bounded.ended:
-                    raise broken(target.host) from error
+                    raise broken(target.host) from None
                 raise OutgoingFailure(
                     FailureKind.NOT_HTTP,
                     f"what {target.host} answers is no HTTP that we understand: is the address "
                     "right?",
                     target.host,
-                ) from error
+                ) from None
             except (httpcore.NetworkError, OSError) as error:
                 raise broken(target.host) from error
         finally:
