@@ -1,5 +1,7 @@
 """The vendors' own libraries and ours agree, in both directions."""
 
+import base64
+import hmac
 import json
 from datetime import UTC, datetime
 from types import SimpleNamespace
@@ -23,7 +25,7 @@ from twilio.request_validator import RequestValidator
 from producer.providers.provider import Batch, Refusal, Refused, Request, Verified
 from producer.providers.registry import build
 from tests.providers.http_request import RepeatableHeaders, key, payload
-from tests.providers.subjects import OTHER_WHSEC, TWILIO_OPTIONS, WHSEC
+from tests.providers.subjects import HUBSPOT_OPTIONS, OTHER_WHSEC, TWILIO_OPTIONS, WHSEC
 
 URL = TWILIO_OPTIONS["url"]
 TEXTS = ['{"type":"a.b"}', '{"name":"Å ☃ 🎉"}', "", "payload=%7B%7D", "x" * 70_000]
@@ -281,3 +283,67 @@ def test_a_header_of_stripe_that_is_none_says_why(header, reason):
     provider = build("stripe", {})
     request = asked({"stripe-signature": header}, b"{}")
     assert provider.verify(request, [key(provider, WHSEC)], 1_700_000_000) == Refused(reason)
+
+
+# Calendly signs as Stripe does, under a name of its own
+
+
+@pytest.mark.parametrize("text", TEXTS, ids=range(len(TEXTS)))
+def test_what_stripes_library_signs_is_calendlys_too(text):
+    header = stripe.WebhookSignature.generate_signature_header(text, "k3y", 1_700_000_000)
+    provider = build("calendly", {})
+    request = asked({"calendly-webhook-signature": header}, text.encode())
+    assert provider.verify(request, [key(provider, "k3y")], 1_700_000_100) == VERIFIED
+    assert provider.verify(request, [key(provider, "other")], 1_700_000_100) == WRONG
+    assert provider.verify(request, [key(provider, "k3y")], 1_700_000_400) == Refused(
+        Refusal.TIMESTAMP_OUTSIDE_WINDOW
+    )
+
+
+# The formulas that the vendors' pages show, by the standard library alone
+
+
+def mac(text: str, how: str = "hex") -> str:
+    digest = hmac.new(b"s3cret", text.encode(), "sha256")
+    return digest.hexdigest() if how == "hex" else base64.b64encode(digest.digest()).decode()
+
+
+FORMULAS = {
+    "typeform": lambda body: {"typeform-signature": f"sha256={mac(body, 'base64')}"},
+    "pagerduty": lambda body: {"x-pagerduty-signature": f"v1={'0' * 64},v1={mac(body)}"},
+    "jira": lambda body: {"x-hub-signature": f"sha256={mac(body)}"},
+    "zendesk": lambda body: {
+        "x-zendesk-webhook-signature": mac(f"2023-11-14T22:13:20Z{body}", "base64"),
+        "x-zendesk-webhook-signature-timestamp": "2023-11-14T22:13:20Z",
+    },
+    "hubspot": lambda body: {
+        "x-hubspot-signature-v3": mac(f"POST{HUBSPOT_OPTIONS['url']}{body}1700000000000", "base64"),
+        "x-hubspot-request-timestamp": "1700000000000",
+    },
+}
+
+
+@pytest.mark.parametrize("name", FORMULAS)
+@pytest.mark.parametrize("text", TEXTS, ids=range(len(TEXTS)))
+def test_what_the_vendors_formula_signs_we_verify(name, text):
+    provider = build(name, HUBSPOT_OPTIONS if name == "hubspot" else {})
+    headers = FORMULAS[name](text)
+    keys = [key(provider, "s3cret")]
+    assert provider.verify(asked(headers, text.encode()), keys, 1_700_000_000) == VERIFIED
+    assert provider.verify(asked(headers, text.encode() + b" "), keys, 1_700_000_000) == WRONG
+    other = [key(provider, "other")]
+    assert provider.verify(asked(headers, text.encode()), other, 1_700_000_000) == WRONG
+
+
+def test_hubspot_signs_the_query_and_the_method_too():
+    provider = build("hubspot", HUBSPOT_OPTIONS)
+    url = HUBSPOT_OPTIONS["url"]
+    headers = {
+        "x-hubspot-signature-v3": mac(f"POST{url}?a=1[]1700000000000", "base64"),
+        "x-hubspot-request-timestamp": "1700000000000",
+    }
+    keys = [key(provider, "s3cret")]
+    assert provider.verify(asked(headers, b"[]", "a=1"), keys, 1_700_000_000) == VERIFIED
+    assert provider.verify(asked(headers, b"[]"), keys, 1_700_000_000) == WRONG
+    put = Request(RepeatableHeaders(headers.items()), b"[]", "a=1", method="PUT")
+    assert provider.verify(put, keys, 1_700_000_000) == WRONG
