@@ -13,7 +13,7 @@ from credentials.writing import (
     not_ours,
     not_written_now,
 )
-from schemas.errors import BackendAway, SecretUnavailable
+from schemas.errors import BackendAway, SecretReferenceError, SecretUnavailable
 
 
 class SealedBackend:
@@ -51,7 +51,11 @@ class SealedWriter:
 
     def __init__(self, file: SealedFile, prefix: str = "") -> None:
         self._file = file
-        self._prefix = f"{check_prefix(prefix, 'hookline/connect')}/" if prefix else ""
+        if prefix != prefix.lower():
+            raise SecretReferenceError(
+                "it has capitals; write small letters, as in hookline/connect"
+            )
+        self._prefix = f"{check_prefix(prefix, 'hookline/acme')}/" if prefix else ""
 
     def write(self, name: str, secret: Secret) -> str:
         """Its reference, once it is on the disk."""

@@ -15,7 +15,7 @@ MARK: Final = {"managed-by": "hookline"}
 MAX_PART_CHARS: Final = 63
 _PART: Final = r"(?!\.\.?(?:/|$))[a-z0-9._-]{1,63}"
 _NAME: Final = re.compile(rf"{_PART}/{_PART}/{_PART}")
-_PREFIX: Final = re.compile(rf"{_PART}(?:/{_PART})*")
+_PREFIX: Final = re.compile(r"(?:(?!\.\.?(?:/|$))[A-Za-z0-9._-]{1,63}(?:/(?!$)|$))+")
 
 
 class SecretWriter(Protocol):
@@ -89,8 +89,8 @@ def check_prefix(prefix: str, example: str) -> str:
     """`prefix`, if it can stand before a name; SecretReferenceError otherwise."""
     if _PREFIX.fullmatch(prefix) is None:
         raise SecretReferenceError(
-            f"a prefix for secrets is made of small letters, digits, dots, dashes and underscores, "
-            f"with / between its parts, as in {example}"
+            "it is made of letters, digits, dots, dashes and underscores, with / between its "
+            f"parts, as in {example}"
         )
     return prefix
 

@@ -17,7 +17,9 @@ from pydantic import (
     model_validator,
 )
 
-from credentials.aws_secrets_manager import AwsSecretsManagerBackend, region_of
+from credentials.aws_clients import AwsClients, region_of
+from credentials.aws_secrets_manager import AwsSecretsManagerBackend
+from credentials.azure_clients import AzureClients
 from credentials.azure_key_vault import AzureKeyVaultBackend
 from credentials.cache import CachedBackend, CachePolicy
 from credentials.environment import EnvironmentBackend
@@ -36,6 +38,7 @@ from credentials.vault_login import (
     TokenLogin,
     VaultLogin,
 )
+from credentials.vault_session import VaultSession
 from schemas.errors import SecretError
 
 _LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
@@ -161,9 +164,9 @@ class VaultSettings(_Model):
             )
         return self
 
-    def backend(self, resolve: Callable[[str], Secret]) -> VaultBackend:
-        """The backend; `resolve` reads its own references."""
-        return VaultBackend(
+    def session(self, resolve: Callable[[str], Secret]) -> VaultSession:
+        """A session; `resolve` reads its own references."""
+        return VaultSession(
             address=self.address.rstrip("/"),
             login=self._login(resolve),
             namespace=self.namespace,
@@ -271,16 +274,18 @@ class CredentialSettings(_Model):
         remote: list[SecretBackend] = [
             CachedBackend(
                 AwsSecretsManagerBackend(
-                    region=self.aws.region,
-                    endpoint_url=self.aws.endpoint_url,
-                    timeout_s=self.aws.timeout_ms / 1000,
+                    AwsClients(
+                        region=self.aws.region,
+                        endpoint_url=self.aws.endpoint_url,
+                        timeout_s=self.aws.timeout_ms / 1000,
+                    )
                 ),
                 policy,
                 place_of=_region,
             ),
             CachedBackend(
                 AzureKeyVaultBackend(
-                    suffix=self.azure.suffix, timeout_s=self.azure.timeout_ms / 1000
+                    AzureClients(suffix=self.azure.suffix, timeout_s=self.azure.timeout_ms / 1000)
                 ),
                 policy,
                 place_of=_key_vault,
@@ -293,7 +298,7 @@ class CredentialSettings(_Model):
             bridge = replace(policy, ttl_s=0.0, refresh_ahead_s=0.0)
             remote.append(CachedBackend(SealedBackend(file), bridge))
         if self.vault is not None:
-            remote.append(CachedBackend(self.vault.backend(own.resolve), policy))
+            remote.append(CachedBackend(VaultBackend(self.vault.session(own.resolve)), policy))
         return Resolver([*local, *remote], on_resolved)
 
 

@@ -1,8 +1,8 @@
 """A small Azure Key Vault of the tests' own, over HTTPS, for the real client.
 
-It follows the REST reference (Get Secret, Set Secret; the authentication challenge): there is no
-emulator. It is also an App Service's identity endpoint, so that DefaultAzureCredential gets its
-token from here.
+It follows the REST reference (Get, Set, Delete, Get Deleted, Recover, Purge Secret; the
+authentication challenge): there is no emulator. It is also an App Service's identity endpoint, so
+that DefaultAzureCredential gets its token from here.
 """
 
 from __future__ import annotations
@@ -33,6 +33,10 @@ class AzureStandIn:
 
     def __init__(self, folder: Path) -> None:
         self.secrets: dict[str, str] = {}
+        #: name → tags; the value of a deleted secret is in `deleted`, with its tags.
+        self.tags: dict[str, dict[str, str]] = {}
+        self.deleted: dict[str, tuple[str, dict[str, str]]] = {}
+        self.recovery_level = "Recoverable+Purgeable"
         self.denied: dict[str, str] = {}
         self.token = "token-1"
         self.identity_refuses = False
@@ -62,7 +66,9 @@ class AzureStandIn:
             server.shutdown()
             server.server_close()
 
-    def _answer(self, path: str, headers: Any) -> tuple[int, Any, dict[str, str]]:
+    def _answer(
+        self, method: str, path: str, headers: Any, body: Any
+    ) -> tuple[int, Any, dict[str, str]]:
         path, _, query = path.partition("?")
         if path == "/msi/token":
             self.identity_calls += 1
@@ -81,24 +87,56 @@ class AzureStandIn:
                 {"WWW-Authenticate": challenge},
             )
         parts = path.strip("/").split("/")
-        if "api-version=" not in query or parts[0] != "secrets" or len(parts) != 2:
+        kind, name = (*parts, "", "")[:2]
+        method = f"{method} {parts[2]}" if len(parts) == 3 and kind == "deletedsecrets" else method
+        if "api-version=" not in query or kind not in ("secrets", "deletedsecrets"):
             return 400, {"error": {"code": "BadParameter", "message": "no such method"}}, {}
-        name = parts[1]
         if name in self.denied:
             inner = {"code": self.denied[name]}
-            error = {"code": "Forbidden", "message": "Operation get is not allowed"}
+            error = {"code": "Forbidden", "message": "Operation is not allowed"}
             return 403, {"error": {**error, "innererror": inner}}, {}
+        if kind == "deletedsecrets":
+            return self._of_deleted(method, name, headers)
+        if method == "PUT":
+            if not name.replace("-", "").isalnum() or len(name) > 127:
+                return 400, {"error": {"code": "BadParameter", "message": "the name"}}, {}
+            if name in self.deleted:
+                inner = {"code": "ObjectIsDeletedButRecoverable"}
+                return 409, {"error": {"code": "Conflict", "innererror": inner}}, {}
+            self.secrets[name], self.tags[name] = body["value"], body.get("tags") or {}
         if name not in self.secrets:
             return 404, {"error": {"code": "SecretNotFound", "message": "not in this vault"}}, {}
-        return (
-            200,
-            {
-                "value": self.secrets[name],
-                "id": f"https://{headers['Host']}/secrets/{name}/0123456789abcdef",
-                "attributes": {"enabled": True, "created": 1, "updated": 1},
-            },
-            {},
-        )
+        if method == "DELETE":
+            self.deleted[name] = self.secrets.pop(name), self.tags.pop(name, {})
+            return 200, self._deleted_bundle(name, headers), {}
+        return 200, {**self._bundle(name, headers), "value": self.secrets[name]}, {}
+
+    def _of_deleted(self, method: str, name: str, headers: Any) -> tuple[int, Any, dict[str, str]]:
+        if name not in self.deleted:
+            return 404, {"error": {"code": "SecretNotFound", "message": "not deleted"}}, {}
+        if method == "POST recover":
+            self.secrets[name], self.tags[name] = self.deleted.pop(name)
+            return 200, self._bundle(name, headers), {}
+        if method == "DELETE":
+            if "Purgeable" not in self.recovery_level:
+                inner = {"code": "ForbiddenByPolicy"}
+                return 403, {"error": {"code": "Forbidden", "innererror": inner}}, {}
+            del self.deleted[name]
+            return 204, None, {}
+        return 200, self._deleted_bundle(name, headers), {}
+
+    def _bundle(self, name: str, headers: Any) -> dict[str, Any]:
+        attributes = {"enabled": True, "created": 1, "updated": 1}
+        return {
+            "id": f"https://{headers['Host']}/secrets/{name}/0123456789abcdef",
+            "attributes": {**attributes, "recoveryLevel": self.recovery_level},
+            "tags": self.tags.get(name, {}),
+        }
+
+    def _deleted_bundle(self, name: str, headers: Any) -> dict[str, Any]:
+        recovery = f"https://{headers['Host']}/deletedsecrets/{name}"
+        times = {"recoveryId": recovery, "deletedDate": 1, "scheduledPurgeDate": 2}
+        return {**self._bundle(name, headers), **times, "tags": self.deleted[name][1]}
 
     def _handler(self) -> type[BaseHTTPRequestHandler]:
         answer = self._answer
@@ -109,8 +147,10 @@ class AzureStandIn:
             wbufsize = 65_536
 
             def do_GET(self) -> None:
-                status, body, headers = answer(self.path, self.headers)
-                data = json.dumps(body).encode()
+                size = int(self.headers.get("Content-Length") or 0)
+                sent = json.loads(self.rfile.read(size) or b"null")
+                status, body, headers = answer(self.command, self.path, self.headers, sent)
+                data = b"" if status == 204 else json.dumps(body).encode()
                 self.send_response(status)
                 for name, value in {
                     "Content-Type": "application/json",
@@ -120,6 +160,8 @@ class AzureStandIn:
                     self.send_header(name, value)
                 self.end_headers()
                 self.wfile.write(data)
+
+            do_PUT = do_DELETE = do_POST = do_GET
 
             def log_message(self, format: str, *args: object) -> None:
                 pass

@@ -11,7 +11,9 @@ from typing import Any
 
 import pytest
 
+from credentials.aws_clients import AwsClients
 from credentials.aws_secrets_manager import AwsSecretsManagerBackend
+from credentials.azure_clients import AzureClients
 from credentials.azure_key_vault import AzureKeyVaultBackend
 from credentials.environment import EnvironmentBackend
 from credentials.file import FileBackend
@@ -22,6 +24,7 @@ from credentials.sealed_file import SealedFile
 from credentials.secret import Secret
 from credentials.vault import VaultBackend
 from credentials.vault_login import AppRoleLogin
+from credentials.vault_session import VaultSession
 from tests.credentials.aws_refusals import AwsRefusals
 from tests.credentials.azure_standin import IDENTITY_HEADER, AzureStandIn, resolving_to_loopback
 from tests.credentials.vault_real import VaultUnderTest
@@ -118,7 +121,7 @@ class VaultPlace(RemotePlace):
 
     def to(self, address: str, timeout_s: float) -> VaultBackend:
         login = AppRoleLogin(self._role_id, lambda: Secret(self._secret_id))
-        return VaultBackend(address=address, login=login, timeout_s=timeout_s)
+        return VaultBackend(VaultSession(address=address, login=login, timeout_s=timeout_s))
 
     def put(self, name: str, value: bytes) -> str:
         try:
@@ -154,7 +157,7 @@ class AwsPlace(RemotePlace):
         self._folder = uuid.uuid4().hex
         for name, value in moto.reader.items():
             monkeypatch.setenv(name, value)
-        self.backend = AwsSecretsManagerBackend(region=REGION, endpoint_url=moto.url)
+        self.backend = AwsSecretsManagerBackend(AwsClients(region=REGION, endpoint_url=moto.url))
         self.absent = f"aws-sm:{self._folder}/NOT_THERE"
 
     def _name(self, name: str) -> str:
@@ -187,11 +190,13 @@ class AwsPlace(RemotePlace):
 
     def _refused_with(self, code: str) -> None:
         self._refusals.code = code
-        self.backend = AwsSecretsManagerBackend(region=REGION, endpoint_url=self._refusals.url)
+        self.backend = AwsSecretsManagerBackend(
+            AwsClients(region=REGION, endpoint_url=self._refusals.url)
+        )
 
     def elsewhere(self, port: int) -> SecretBackend:
         url = f"http://127.0.0.1:{port}"
-        return AwsSecretsManagerBackend(region=REGION, endpoint_url=url, timeout_s=0.3)
+        return AwsSecretsManagerBackend(AwsClients(region=REGION, endpoint_url=url, timeout_s=0.3))
 
 
 class AzurePlace(RemotePlace):
@@ -211,7 +216,7 @@ class AzurePlace(RemotePlace):
         monkeypatch.setenv("IDENTITY_HEADER", IDENTITY_HEADER)
         monkeypatch.setattr(socket, "getaddrinfo", resolving_to_loopback(socket.getaddrinfo))
         azure.identity_refuses = False
-        self.backend = AzureKeyVaultBackend(suffix=azure.suffix)
+        self.backend = AzureKeyVaultBackend(AzureClients(suffix=azure.suffix))
         self.absent = f"azure-kv:acme/{self._folder}-NOT-THERE"
 
     def put(self, name: str, value: bytes) -> str:
@@ -226,10 +231,10 @@ class AzurePlace(RemotePlace):
 
     def refuse_us(self) -> None:
         self._azure.identity_refuses = True
-        self.backend = AzureKeyVaultBackend(suffix=self._azure.suffix)
+        self.backend = AzureKeyVaultBackend(AzureClients(suffix=self._azure.suffix))
 
     def elsewhere(self, port: int) -> SecretBackend:
-        return AzureKeyVaultBackend(suffix=f"vault.test:{port}", timeout_s=0.3)
+        return AzureKeyVaultBackend(AzureClients(suffix=f"vault.test:{port}", timeout_s=0.3))
 
 
 LOCAL = ("env", "file", "sealed")

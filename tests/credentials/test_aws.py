@@ -9,7 +9,8 @@ import uuid
 
 import pytest
 
-from credentials.aws_secrets_manager import AwsSecretsManagerBackend, region_of
+from credentials.aws_clients import AwsClients, region_of
+from credentials.aws_secrets_manager import AwsSecretsManagerBackend
 from credentials.reference import parse_reference
 from credentials.secret import Secret
 from hookline.telemetry.logs import configure_logs
@@ -28,7 +29,7 @@ def name(moto: MotoServer, monkeypatch: pytest.MonkeyPatch) -> str:
 
 @pytest.fixture
 def backend(moto: MotoServer) -> AwsSecretsManagerBackend:
-    return AwsSecretsManagerBackend(region=REGION, endpoint_url=moto.url)
+    return AwsSecretsManagerBackend(AwsClients(region=REGION, endpoint_url=moto.url))
 
 
 def fetch(backend: AwsSecretsManagerBackend, ref: str) -> Secret:
@@ -82,7 +83,7 @@ def test_a_value_that_is_no_object_of_text_has_no_key_and_is_not_shown(
 def test_an_arn_names_its_region_itself(moto: MotoServer, name: str) -> None:
     arn = moto.admin.create_secret(Name=name, SecretString="one")["ARN"]
     assert region_of(parse_reference(f"aws-sm:{arn}")) == REGION
-    elsewhere = AwsSecretsManagerBackend(region="us-west-2", endpoint_url=moto.url)
+    elsewhere = AwsSecretsManagerBackend(AwsClients(region="us-west-2", endpoint_url=moto.url))
     assert fetch(elsewhere, f"aws-sm:{arn}") == Secret("one")
     with pytest.raises(SecretUnavailable):
         fetch(elsewhere, f"aws-sm:{name}")
@@ -109,7 +110,7 @@ def test_only_an_answer_about_the_secret_is_a_refusal(
     words: str,
 ) -> None:
     aws_refusals.code = code
-    backend = AwsSecretsManagerBackend(region=REGION, endpoint_url=aws_refusals.url)
+    backend = AwsSecretsManagerBackend(AwsClients(region=REGION, endpoint_url=aws_refusals.url))
     with pytest.raises(SecretUnavailable, match=words) as caught:
         fetch(backend, f"aws-sm:{name}")
     assert isinstance(caught.value, BackendAway) is is_away
@@ -121,11 +122,11 @@ def test_without_credentials_it_says_so(moto: MotoServer, monkeypatch: pytest.Mo
     for key in ("AWS_SHARED_CREDENTIALS_FILE", "AWS_CONFIG_FILE"):
         monkeypatch.setenv(key, "/nonexistent")
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    backend = AwsSecretsManagerBackend(region=REGION, endpoint_url=moto.url)
+    backend = AwsSecretsManagerBackend(AwsClients(region=REGION, endpoint_url=moto.url))
     with pytest.raises(BackendAway, match="finds no credentials"):
         fetch(backend, "aws-sm:a")
     with pytest.raises(SecretUnavailable, match="no AWS region"):
-        fetch(AwsSecretsManagerBackend(), "aws-sm:a")
+        fetch(AwsSecretsManagerBackend(AwsClients()), "aws-sm:a")
 
 
 def test_the_log_at_debug_holds_no_answer_of_the_client_s(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from credentials.azure_clients import AzureClients
 from credentials.azure_key_vault import AzureKeyVaultBackend
 from credentials.reference import parse_reference
 from credentials.secret import Secret
@@ -53,7 +54,7 @@ def test_a_vault_of_another_domain_is_never_shown_a_token(
     before = azure_standin.identity_calls
     suffix = f"other.test:{azure_standin.port}"
     with pytest.raises(BackendAway, match=r"does not answer \(ValueError\)"):
-        AzureKeyVaultBackend(suffix=suffix).fetch(ref)
+        AzureKeyVaultBackend(AzureClients(suffix=suffix)).fetch(ref)
     assert azure_standin.identity_calls == before
 
 
@@ -61,7 +62,7 @@ def test_a_new_value_is_read_without_a_new_client(place: AzurePlace) -> None:
     ref = parse_reference(place.put("A", b"one"))
     assert place.backend.fetch(ref) == Secret("one")
     assert isinstance(place.backend, AzureKeyVaultBackend)
-    before = dict(place.backend._clients)
+    before = dict(place.backend._clients._clients)
     place.put("A", b"two")
     assert place.backend.fetch(ref) == Secret("two")
-    assert place.backend._clients == before
+    assert place.backend._clients._clients == before

@@ -6,8 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from credentials.seal_key import new_seal_key
 from credentials.secret import Secret
+from credentials.writing import SecretWriter
 from hookline.settings.loading import load
+from hookline.settings.secret_writing import secret_writer
 from schemas.errors import ConfigurationError, SecretUnavailable
 from tests.credentials.vault_standin import VaultStandIn
 
@@ -92,3 +95,91 @@ def test_vault_without_its_settings_says_which_are_missing(tmp_path: Path) -> No
     resolver = load(path, {}).credentials.resolver({}, lambda secret: None)
     with pytest.raises(SecretUnavailable, match=r"write credentials\.vault in hookline\.yaml"):
         resolver.resolve("vault:secret/acme#key")
+
+
+WRITERS = [
+    ("sealed", "", "sealed:acme/c/f"),
+    ("sealed", "prod", "sealed:prod/acme/c/f"),
+    ("vault", "secret/hookline/connect", "vault:secret/hookline/connect/acme/c/f#value"),
+]
+
+
+@pytest.mark.parametrize(("backend", "prefix", "ref"), WRITERS)
+def test_a_writer_is_made_from_the_settings_and_this_process_sees_each_change(
+    tmp_path: Path, vault_standin: VaultStandIn, backend: str, prefix: str, ref: str
+) -> None:
+    role_id, secret_id = vault_standin.new_writer_id()
+    path = tmp_path / "hookline.yaml"
+    path.write_text(
+        GOOD.replace("https://vault.example:8200", vault_standin.address).replace(
+            "role_id: r", f"role_id: {role_id}"
+        )
+        + f"  sealed: {{path: {tmp_path}/sealed, key: 'env:SEAL_KEY'}}\n"
+    )
+    environ = {"VAULT_SECRET_ID": secret_id, "SEAL_KEY": new_seal_key().reveal()}
+    seen: list[Secret] = []
+    credentials = load(path, {}).credentials
+    resolver = credentials.resolver(environ, lambda secret: None)
+    writer = secret_writer(
+        credentials, backend, prefix, environ=environ, resolver=resolver, on_secret=seen.append
+    )
+    assert writer.scheme == backend
+    for value in ("one", "two", "three"):
+        assert writer.write("acme/c/f", Secret(value)) == ref
+        assert seen.count(Secret(value)) == 1
+        # Not the older one that is in the cache for five minutes.
+        assert resolver.resolve(ref) == Secret(value)
+    assert Secret(environ["VAULT_SECRET_ID" if backend == "vault" else "SEAL_KEY"]) in seen
+    writer.delete(ref)
+    with pytest.raises(SecretUnavailable):
+        resolver.resolve(ref)
+
+
+@pytest.mark.parametrize(
+    ("backend", "prefix", "words"),
+    [
+        ("sealed", "", r"credentials\.sealed is not set.*seal-key --to"),
+        ("vault", "secret/a", r"credentials\.vault is not set"),
+        ("vault+", "", "write one of sealed, vault, aws-sm, azure-kv"),
+        ("aws-sm", "", r"prefix of secrets in aws-sm: .*as in hookline/connect"),
+        ("aws-sm", "/canary", "as in hookline/connect"),
+        ("azure-kv", "canary", "as in acme-vault/hookline"),
+        ("azure-kv", "v/canary/x", "as in acme-vault/hookline"),
+    ],
+)
+def test_a_writer_that_cannot_be_made_says_what_to_write(
+    tmp_path: Path, backend: str, prefix: str, words: str
+) -> None:
+    path = tmp_path / "hookline.yaml"
+    path.write_text("environment: test\n")
+    with pytest.raises(ConfigurationError, match=words) as caught:
+        _writer_of(path, backend, prefix)
+    assert "canary" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("backend", "prefix", "words"),
+    [
+        ("sealed", "Canary", "has capitals"),
+        ("sealed", "../canary", "letters, digits"),
+        ("vault", "secret", "a whole mount is not Hookline's"),
+        ("vault", "teams/acme", "a whole mount is not Hookline's"),
+        ("vault", "secret/canary/", "a mount, and a path in it"),
+    ],
+)
+def test_a_prefix_of_another_form_is_refused(
+    tmp_path: Path, backend: str, prefix: str, words: str
+) -> None:
+    path = tmp_path / "hookline.yaml"
+    text = GOOD.replace("approle:", "mounts: [teams/acme]\n    approle:")
+    path.write_text(text + "  sealed: {path: /nowhere/sealed, key: 'env:SEAL_KEY'}\n")
+    with pytest.raises(ConfigurationError, match=words):
+        _writer_of(path, backend, prefix)
+
+
+def _writer_of(path: Path, backend: str, prefix: str) -> SecretWriter:
+    credentials = load(path, {}).credentials
+    resolver = credentials.resolver({}, lambda secret: None)
+    return secret_writer(
+        credentials, backend, prefix, environ={}, resolver=resolver, on_secret=lambda secret: None
+    )

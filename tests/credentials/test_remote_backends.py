@@ -90,12 +90,24 @@ def test_a_backend_is_used_by_many_threads_at_once(place: RemotePlace) -> None:
         (
             "vault",
             "hvac",
-            "VaultBackend(address='https://v', login=None)",
+            "VaultBackend(VaultSession(address='https://v', login=None))",
             "vault:secret/a#k",
             "vault",
         ),
-        ("aws_secrets_manager", "botocore", "AwsSecretsManagerBackend()", "aws-sm:a", "aws"),
-        ("azure_key_vault", "azure", "AzureKeyVaultBackend()", "azure-kv:v/n", "azure"),
+        (
+            "aws_secrets_manager",
+            "botocore",
+            "AwsSecretsManagerBackend(AwsClients())",
+            "aws-sm:a",
+            "aws",
+        ),
+        (
+            "azure_key_vault",
+            "azure",
+            "AzureKeyVaultBackend(AzureClients())",
+            "azure-kv:v/n",
+            "azure",
+        ),
     ],
 )
 def test_without_its_extra_a_backend_says_what_to_install(

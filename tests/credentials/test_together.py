@@ -13,6 +13,7 @@ from credentials.resolver import Resolver
 from credentials.secret import Secret
 from credentials.vault import VaultBackend
 from credentials.vault_login import AppRoleLogin
+from credentials.vault_session import VaultSession
 from schemas.connection import SecretReference
 from tests.credentials.vault_standin import VaultStandIn
 
@@ -29,7 +30,9 @@ class Gateway:
         vault.write("new", {"key": "canary-new"})
         self.now_s = 0.0
         login = AppRoleLogin(role_id, lambda: Secret("canary-secret-id"))
-        backend = VaultBackend(address=vault.address, login=login, now_s=lambda: self.now_s)
+        backend = VaultBackend(
+            VaultSession(address=vault.address, login=login, now_s=lambda: self.now_s)
+        )
         self.cache = CachedBackend(
             backend,
             # No refreshing ahead: a round sees the end of the time-to-live itself.

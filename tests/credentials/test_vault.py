@@ -16,6 +16,7 @@ from credentials.resolver import Resolver
 from credentials.secret import Secret
 from credentials.vault import VaultBackend
 from credentials.vault_login import AppRoleLogin, KubernetesLogin, TokenLogin, VaultLogin
+from credentials.vault_session import VaultSession
 from schemas.errors import BackendAway, SecretUnavailable
 from tests.credentials.vault_standin import POD_TOKEN, VaultStandIn
 
@@ -39,7 +40,7 @@ def backend(vault: VaultStandIn, login: VaultLogin | None = None, **named: Any) 
     if login is None:
         role_id, secret_id = vault.new_secret_id()
         login = AppRoleLogin(role_id, lambda: Secret(secret_id))
-    return VaultBackend(address=vault.address, login=login, **named)
+    return VaultBackend(VaultSession(address=vault.address, login=login, **named))
 
 
 def test_one_log_in_serves_until_shortly_before_its_token_ends(vault: VaultStandIn) -> None:
@@ -214,8 +215,10 @@ def test_what_is_no_vault_is_said_to_be_none(body: bytes) -> None:
     threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
     try:
         under_test = VaultBackend(
-            address=f"http://127.0.0.1:{server.server_port}",
-            login=AppRoleLogin("r", lambda: Secret("s")),
+            VaultSession(
+                address=f"http://127.0.0.1:{server.server_port}",
+                login=AppRoleLogin("r", lambda: Secret("s")),
+            )
         )
         with pytest.raises(BackendAway, match="is no Vault"):
             under_test.fetch(REF)

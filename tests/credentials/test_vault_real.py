@@ -16,6 +16,7 @@ from credentials.reference import parse_reference
 from credentials.secret import Secret
 from credentials.vault import VaultBackend
 from credentials.vault_login import AppRoleLogin, KubernetesLogin
+from credentials.vault_session import VaultSession
 from schemas.errors import BackendAway
 from tests.credentials.vault_real import VaultUnderTest
 from tests.parts.vault import VaultServer
@@ -93,11 +94,11 @@ def test_a_pod_logs_in_with_its_service_account(
     path = tmp_path / "token"
     path.write_text(pod_token("hookline"))
     login = KubernetesLogin("hookline", token_file=str(path))
-    backend = VaultBackend(address=vault.address, login=login)
+    backend = VaultBackend(VaultSession(address=vault.address, login=login))
     assert backend.fetch(REF) == Secret("one")
     path.write_text(pod_token("other"))
     with pytest.raises(BackendAway, match="refuses Hookline's log-in"):
-        VaultBackend(address=vault.address, login=login).fetch(REF)
+        VaultBackend(VaultSession(address=vault.address, login=login)).fetch(REF)
 
 
 def test_a_token_whose_uses_are_used_up_is_replaced(
@@ -110,12 +111,14 @@ def test_a_token_whose_uses_are_used_up_is_replaced(
     secret_id = vault.call("POST", f"{role}/secret-id")["data"]["secret_id"]
     # A clock that stands still: that the token has ended is Vault's word alone.
     backend = VaultBackend(
-        address=vault.address,
-        login=AppRoleLogin(role_id, lambda: Secret(secret_id)),
-        now_s=lambda: 0.0,
+        VaultSession(
+            address=vault.address,
+            login=AppRoleLogin(role_id, lambda: Secret(secret_id)),
+            now_s=lambda: 0.0,
+        )
     )
     tokens = []
     for _ in range(3):
         assert backend.fetch(REF) == Secret("one")
-        tokens.append(backend._client.token)
+        tokens.append(backend._session._client.token)
     assert len(set(tokens)) == 3

@@ -6,13 +6,15 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from credentials.reference import Reference, parse_reference
+from credentials.reference import parse_reference
 from credentials.secret import Secret
 from credentials.vault import VaultBackend
 from credentials.vault_login import AppRoleLogin, TokenLogin
+from credentials.vault_session import VaultSession
 from schemas.errors import BackendAway, SecretUnavailable
 from tests.credentials.places import silent_port
 from tests.credentials.vault_standin import VaultStandIn
@@ -22,9 +24,11 @@ REF = parse_reference("vault:secret/acme/github#key")
 
 def test_a_ca_file_that_is_gone_is_a_silence_and_no_fault(tmp_path: Path) -> None:
     backend = VaultBackend(
-        address="https://127.0.0.1:1",
-        login=TokenLogin(lambda: Secret("t")),
-        ca_file=str(tmp_path / "not-there.pem"),
+        VaultSession(
+            address="https://127.0.0.1:1",
+            login=TokenLogin(lambda: Secret("t")),
+            ca_file=str(tmp_path / "not-there.pem"),
+        )
     )
     with pytest.raises(BackendAway, match=r"ca_file"):
         backend.fetch(REF)
@@ -33,20 +37,18 @@ def test_a_ca_file_that_is_gone_is_a_silence_and_no_fault(tmp_path: Path) -> Non
 def test_who_waits_behind_a_request_that_gets_no_answer_shares_its_failure() -> None:
     asked = threading.Barrier(8)
     with silent_port() as port:
-        backend = VaultBackend(
-            address=f"http://127.0.0.1:{port}",
-            login=TokenLogin(lambda: Secret("t")),
-            timeout_s=1.0,
-        )
+        login = TokenLogin(lambda: Secret("t"))
+        session = VaultSession(address=f"http://127.0.0.1:{port}", login=login, timeout_s=1.0)
+        backend = VaultBackend(session)
         counted = 0
-        read = backend._read
+        answer = session._answer
 
-        def counting(client: object, reference: Reference) -> object:
+        def counting(*arguments: Any) -> object:
             nonlocal counted
             counted += 1
-            return read(client, reference)
+            return answer(*arguments)
 
-        backend._read = counting  # type: ignore[method-assign]
+        session._answer = counting  # type: ignore[method-assign,assignment]
 
         def fetch(n: int) -> BaseException | None:
             asked.wait(10)
@@ -105,7 +107,7 @@ def test_what_stands_before_a_vault_says_nothing_of_a_secret(
     status: int, kind: str, body: bytes
 ) -> None:
     with Proxy(status, kind, body) as address:
-        backend = VaultBackend(address=address, login=TokenLogin(lambda: Secret("t")))
+        backend = VaultBackend(VaultSession(address=address, login=TokenLogin(lambda: Secret("t"))))
         with pytest.raises(BackendAway):
             backend.fetch(REF)
 
@@ -114,7 +116,7 @@ def test_what_stands_before_a_vault_says_nothing_of_a_secret(
 def test_a_vault_s_errors_of_another_form_are_told_all_the_same(errors: str) -> None:
     body = f'{{"errors": {errors}}}'.encode()
     with Proxy(503, "application/json", body) as address:
-        backend = VaultBackend(address=address, login=TokenLogin(lambda: Secret("t")))
+        backend = VaultBackend(VaultSession(address=address, login=TokenLogin(lambda: Secret("t"))))
         with pytest.raises(BackendAway, match=r"cannot answer now|is no Vault"):
             backend.fetch(REF)
 
@@ -122,7 +124,9 @@ def test_a_vault_s_errors_of_another_form_are_told_all_the_same(errors: str) -> 
 def test_a_vault_that_refuses_is_still_believed(vault_standin: VaultStandIn) -> None:
     role_id, secret_id = vault_standin.new_secret_id()
     backend = VaultBackend(
-        address=vault_standin.address, login=AppRoleLogin(role_id, lambda: Secret(secret_id))
+        VaultSession(
+            address=vault_standin.address, login=AppRoleLogin(role_id, lambda: Secret(secret_id))
+        )
     )
     for prepared in (lambda: None, lambda: vault_standin.deny("acme/github")):
         prepared()

@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Any
+
+import httpx
 
 from tests.parts.vault import VaultServer
 
 _ROLE = "auth/approle/role/hookline"
+_WRITER = "auth/approle/role/hookline-writer"
+SECRETS_PAGE = Path(__file__).parents[2] / "docs" / "secrets.md"
+
+
+def hcl_policies(page: str) -> list[str]:
+    """The policies of the page, in their order: for reading, for writing."""
+    return re.findall(r"```hcl\n(.*?)```", page, re.DOTALL)
 
 
 class VaultUnderTest:
@@ -24,6 +35,26 @@ class VaultUnderTest:
         """A role id and a secret id that log in."""
         role_id = self._server.call("GET", f"{_ROLE}/role-id")["data"]["role_id"]
         return role_id, self._server.call("POST", f"{_ROLE}/secret-id")["data"]["secret_id"]
+
+    def new_writer_id(self) -> tuple[str, str]:
+        """A role id and a secret id that may write below secret/hookline/connect, as the docs say.
+
+        It has the policy of docs/secrets.md, word for word.
+        """
+        policy = hcl_policies(SECRETS_PAGE.read_text())[1]
+        self._server.call("POST", "sys/policies/acl/hookline-connect", {"policy": policy})
+        self._server.call("POST", _WRITER, {"token_policies": ["hookline-connect"]})
+        role_id = self._server.call("GET", f"{_WRITER}/role-id")["data"]["role_id"]
+        return role_id, self._server.call("POST", f"{_WRITER}/secret-id")["data"]["secret_id"]
+
+    def read(self, path: str) -> Any:
+        """What is at secret/`path`: its metadata, which any version has; None if nothing is."""
+        try:
+            return self._server.call("GET", f"secret/metadata/{path}")["data"]
+        except httpx.HTTPStatusError as error:
+            if error.response.status_code != 404:
+                raise
+            return None
 
     def write(self, path: str, data: dict[str, Any]) -> None:
         """A new version of secret/`path`."""

@@ -15,6 +15,7 @@ from typing import Any
 ROLE_ID = "hookline-role"
 #: What a pod of service account hookline would show.
 POD_TOKEN = "eyJhbGciOiJub25lIn0.eyJzdWIiOiJob29rbGluZSJ9.c2lnbmF0dXJl"
+_DENIED = (403, {"errors": ["1 error occurred:\n\t* permission denied\n\n"]})
 
 
 class VaultStandIn:
@@ -22,6 +23,8 @@ class VaultStandIn:
 
     def __init__(self) -> None:
         self.secrets: dict[str, dict[str, Any] | None] = {}
+        #: path → version and custom metadata, of what was written by the API.
+        self.metadata: dict[str, dict[str, Any]] = {}
         self.denied: set[str] = set()
         self.secret_ids: set[str] = set()
         self.tokens: set[str] = set()
@@ -50,6 +53,17 @@ class VaultStandIn:
     def write(self, path: str, data: dict[str, Any]) -> None:
         """A new version of secret/`path`."""
         self.secrets[path] = data
+        known = self.metadata.setdefault(path, {"current_version": 0})
+        known["current_version"] += 1
+
+    def new_writer_id(self) -> tuple[str, str]:
+        """A role id and a secret id that may write below secret/hookline/connect."""
+        return self.new_secret_id()
+
+    def read(self, path: str) -> Any:
+        """What is at secret/`path`: data and metadata; None if nothing is."""
+        found = self.secrets.get(path), self.metadata.get(path)
+        return None if found == (None, None) else found
 
     def remove(self, path: str) -> None:
         """Delete the newest version."""
@@ -86,15 +100,42 @@ class VaultStandIn:
         if path == "auth/token/lookup-self":
             return 200, {"data": {"ttl": self.lease_s}}
         mount, _, rest = path.partition("/data/")
-        if method != "get" or mount not in ("secret", "teams/acme"):
+        if "/metadata/" in path or method != "get":
+            return self._write(method, path, body)
+        if mount not in ("secret", "teams/acme"):
             return 404, {"errors": []}
         if rest in self.denied:
-            return 403, {"errors": ["1 error occurred:\n\t* permission denied\n\n"]}
+            return _DENIED
         if rest not in self.secrets:
             return 404, {"errors": []}
         data = self.secrets[rest]
         meta = {"deletion_time": "" if data else "2026-11-24T00:00:00Z", "version": 1}
         return 200 if data else 404, {"data": {"data": data, "metadata": meta}}
+
+    def _write(self, method: str, path: str, body: Any) -> tuple[int, Any]:
+        mount, kind, place = path.split("/", 2) if path.count("/") > 1 else (path, "", "")
+        if mount != "secret" or kind not in ("data", "metadata"):
+            return 404, {"errors": []}
+        if place in self.denied:
+            return _DENIED
+        known = self.metadata.get(place)
+        if kind == "data":
+            # As Vault does, a secret that is written has metadata from then on.
+            version = known["current_version"] if known else 0
+            if body.get("options", {}).get("cas", version) != version:
+                wrong = "check-and-set parameter did not match the current version"
+                return 400, {"errors": [wrong]}
+            self.metadata.setdefault(place, {})["current_version"] = version + 1
+            self.secrets[place] = body["data"]
+            return 200, {"data": {"version": version + 1}}
+        if method == "get":
+            return (404, {"errors": []}) if known is None else (200, {"data": known})
+        if method == "delete":
+            self.metadata.pop(place, None)
+            self.secrets.pop(place, None)
+        else:
+            self.metadata.setdefault(place, {"current_version": 0}).update(body)
+        return 204, None
 
     def _log_in(self) -> tuple[int, Any]:
         self.log_ins += 1
@@ -115,14 +156,14 @@ class VaultStandIn:
                 body = json.loads(self.rfile.read(size) or b"null")
                 path = self.path.removeprefix("/v1/")
                 status, found = answer(self.command.lower(), path, self.headers, body)
-                data = json.dumps(found).encode()
+                data = b"" if status == 204 else json.dumps(found).encode()
                 self.send_response(status)
                 self.send_header("Content-Type", "application/json")
                 self.send_header("Content-Length", str(len(data)))
                 self.end_headers()
                 self.wfile.write(data)
 
-            do_GET = do_POST = do_PUT = _do
+            do_GET = do_POST = do_PUT = do_DELETE = _do
 
             def log_message(self, format: str, *args: object) -> None:
                 pass

@@ -1,4 +1,4 @@
-"""A real moto server (AWS's API, IAM's rules too) with a user that may only read secrets."""
+"""A real moto server (AWS's API, IAM's rules too) with users that may only read, and only write."""
 
 from __future__ import annotations
 
@@ -16,10 +16,21 @@ from tests.parts.process import Process, free_port
 
 REGION = "eu-west-1"
 _MAY_READ = {"Effect": "Allow", "Action": "secretsmanager:GetSecretValue", "Resource": "*"}
+_MAY_WRITE = {
+    "Effect": "Allow",
+    "Action": [
+        f"secretsmanager:{operation}"
+        for operation in (
+            *("DescribeSecret", "CreateSecret", "TagResource", "PutSecretValue"),
+            *("RestoreSecret", "DeleteSecret"),
+        )
+    ],
+    "Resource": "*",
+}
 
 
 class MotoServer:
-    """One server; `admin` is a client that may do all, `reader` the keys of Hookline's user."""
+    """One server; `admin` is a client that may do all, `reader`, `writer` the keys of two users."""
 
     def __init__(self) -> None:
         self._folder = Path(tempfile.mkdtemp(prefix="hookline-moto-"))
@@ -27,6 +38,7 @@ class MotoServer:
         self._process: Process | None = None
         self.admin: Any = None
         self.reader: dict[str, str] = {}
+        self.writer: dict[str, str] = {}
 
     def __enter__(self) -> MotoServer:
         port = self.url.rpartition(":")[2]
@@ -39,6 +51,7 @@ class MotoServer:
         everything = {"Effect": "Allow", "Action": "*", "Resource": "*"}
         admin = _new_user(iam, "admin", everything)
         self.reader = _new_user(iam, "hookline", _MAY_READ)
+        self.writer = _new_user(iam, "hookline-writer", _MAY_WRITE)
         # From here on moto checks signatures and policies.
         httpx.post(f"{self.url}/moto-api/reset-auth", content=b"0").raise_for_status()
         self.admin = self._client("secretsmanager", *admin.values())
@@ -65,7 +78,7 @@ class MotoServer:
             return False
 
 
-def _new_user(iam: Any, name: str, statement: dict[str, str]) -> dict[str, str]:
+def _new_user(iam: Any, name: str, statement: dict[str, Any]) -> dict[str, str]:
     iam.create_user(UserName=name)
     policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
     iam.put_user_policy(UserName=name, PolicyName="p", PolicyDocument=policy)
