@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import random
 import sys
+from pathlib import Path
 
 import click
 
+from tests.chaos.alerts import AlertsPlan, run_alerts
 from tests.chaos.consumers import ConsumerPlan, run_consumers
 from tests.chaos.outage import MutedBroker, OutagePlan, run_outage
 from tests.chaos.rotation import RotationPlan, run_rotation
@@ -121,6 +123,22 @@ def rotation(gateways: int, rotations: int, senders: int, revocations: int) -> N
     click.echo(outcome)
     late = max(outcome.secret_ms + outcome.connection_ms) >= 1000
     sys.exit(1 if outcome.refused_valid or late else 0)
+
+
+@chaos.command("alerts")
+@click.option("--factor", default=60.0, show_default=True, help="Durations are divided by it.")
+@click.option("--short", is_flag=True, help="Without what needs minutes.")
+@click.option("--table", type=click.Path(path_type=Path), help="Write the table there, too.")
+def alerts(factor: float, short: bool, table: Path | None) -> None:
+    """Bring a real cause about for each alert: how soon it is told, and that it is over."""
+    outcome = run_alerts(AlertsPlan(factor=factor, short=short), click.echo)
+    click.echo(outcome)
+    click.echo(f"{len(outcome.cases)} alerts in {outcome.took_s:.0f} s")
+    if outcome.missing:
+        click.echo(f"not shown: {', '.join(outcome.missing)}")
+    if table is not None:
+        table.write_text(f"{outcome}\n")
+    sys.exit(0 if outcome.holds else 1)
 
 
 chaos()

@@ -1,4 +1,4 @@
-"""A TCP proxy before a broker: it can lose the broker's answers while requests still arrive."""
+"""A TCP proxy before a broker: it can lose the broker's answers, or hold each for a while."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ class Proxy:
         self.upstream = 0
         #: What the broker sends is swallowed.
         self.mute = False
+        #: So long is each piece of what the broker sends held.
+        self.delay_s = 0.0
         self.swallowed_bytes = 0
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
@@ -72,6 +74,10 @@ class Proxy:
                 if answers and self.mute:
                     self.swallowed_bytes += len(data)
                     continue
+                if answers and self.delay_s:
+                    # Timers of one length end in the order in which they were set.
+                    self._loop.call_later(self.delay_s, _write, writer, data)
+                    continue
                 writer.write(data)
                 await writer.drain()
         except OSError:
@@ -83,3 +89,8 @@ class Proxy:
 
     def _call(self, coroutine: Coroutine[Any, Any, None]) -> None:
         asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(10)
+
+
+def _write(writer: asyncio.StreamWriter, data: bytes) -> None:
+    if not writer.transport.is_closing():
+        writer.write(data)

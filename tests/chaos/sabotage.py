@@ -1,7 +1,8 @@
 """Hookline with a promise broken on purpose, to see that the checker notices.
 
 `python -m tests.chaos.sabotage dedupe consumer --config …` runs the command with the note that an
-event is done taken out; `ack gateway` answers before Kafka has the event.
+event is done taken out; `ack gateway` answers before Kafka has the event; `order gateway` drains
+its spool in the wrong order.
 """
 
 from __future__ import annotations
@@ -11,9 +12,13 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+from confluent_kafka import KafkaError
+
 from consumer.stores.sqlite_commit import SqliteCommit
 from hookline.command import main
+from producer.publish.pending import Pending
 from producer.publish.publisher import Acknowledged, KafkaPublisher
+from producer.publish.spooling_sink import SpoolingSink
 
 
 def no_dedupe() -> None:
@@ -34,9 +39,28 @@ def early_answer() -> None:
     KafkaPublisher.publish = at_once  # type: ignore[method-assign]
 
 
+def overtake() -> None:
+    """Take one delivery for failed that was not, while a later one of its resource is under way."""
+    reported = SpoolingSink.reported
+    done: list[int] = []
+
+    def wrongly(self: SpoolingSink, pending: Pending) -> None:
+        sent = self._drain._sent
+        entry = sent.get(pending.number)
+        if not done and pending.error is None and entry is not None:
+            key = entry.row.key
+            if any(n > pending.number and one.row.key == key for n, one in sent.items()):
+                done.append(pending.number)
+                pending.error = KafkaError(KafkaError._MSG_TIMED_OUT)
+        reported(self, pending)
+
+    SpoolingSink.reported = wrongly  # type: ignore[method-assign]
+
+
 SABOTAGES: dict[str, tuple[str, Callable[[], None]]] = {
     "dedupe": ("consumer", no_dedupe),
     "ack": ("gateway", early_answer),
+    "order": ("gateway", overtake),
 }
 
 if __name__ == "__main__":
