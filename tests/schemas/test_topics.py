@@ -87,6 +87,7 @@ def test_settings_rename_topics_and_size_only_the_events_topic() -> None:
         executions="x",
         tokens="t",
         audit="a",
+        connect_sessions="s",
         partitions=7,
     )
     events, quarantine, dead_letters, connections, executions, *access = settings.resolved()
@@ -95,5 +96,5 @@ def test_settings_rename_topics_and_size_only_the_events_topic() -> None:
     assert (dead_letters.name, dead_letters.partitions) == ("d", topics.DEAD_LETTERS.partitions)
     assert (connections.name, connections.partitions) == ("c", 1)
     assert (executions.name, executions.partitions) == ("x", topics.EXECUTIONS.partitions)
-    assert [topic.name for topic in access] == ["t", "a"]
+    assert [topic.name for topic in access] == ["t", "a", "s"]
     assert events.written_by == topics.EVENTS.written_by

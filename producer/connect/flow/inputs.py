@@ -108,13 +108,14 @@ class Stored(_OfEffect, frozen=True, kw_only=True):
     """Of StoreSecrets, BeginConsent, ExchangeCode and MakeSecret: name in the flow → reference.
 
     `names` are those of the backend that are settled so; `scopes` were granted; `state_digest` is
-    of the OAuth state that is waited for from now on.
+    of the OAuth state that is waited for from now on; `kept` joins the values.
     """
 
     refs: Mapping[str, str]
     names: tuple[str, ...] = ()
     scopes: tuple[str, ...] = ()
     state_digest: str = ""
+    kept: Mapping[str, str] = {}
 
 
 class Checked(_OfEffect, frozen=True, kw_only=True):
@@ -124,10 +125,11 @@ class Checked(_OfEffect, frozen=True, kw_only=True):
 
 
 class Validated(_OfEffect, frozen=True, kw_only=True):
-    """All checks are through."""
+    """All checks are through; `kept` joins the values."""
 
     account: str = ""
     scopes: tuple[str, ...] = ()
+    kept: Mapping[str, str] = {}
 
 
 class Written(_OfEffect, frozen=True, kw_only=True):

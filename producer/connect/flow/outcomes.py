@@ -139,6 +139,8 @@ def _merged(state: FlowState, given: Outcome) -> FlowState:
             intended=_without(state.intended, given.names),
             discarded=(*state.discarded, *replaced),
         )
+    if isinstance(given, i.Stored) and given.kept:
+        state = replace(state, values={**state.values, **given.kept})
     if isinstance(given, i.Registered):
         before = state.webhook_id
         stray = (*state.stray_webhooks, *([before] if before else []))
@@ -173,6 +175,7 @@ def _validated(state: FlowState, given: i.Validated, at: At) -> Turned:
         state,
         validated=True,
         account=given.account,
+        values={**state.values, **given.kept},
         granted_scopes=given.scopes or state.granted_scopes,
     )
     if system is None:

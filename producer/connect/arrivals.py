@@ -1,0 +1,198 @@
+"""Sees a connection's events arrive on Kafka, for a flow that waits for its test event.
+
+One consumer for all who wait, on one thread, and only while somebody waits. It begins at the time
+that each wait counts from, so an event that was there before anybody looked is seen all the same.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from collections.abc import Mapping
+from typing import Any, Final
+
+import msgspec
+from confluent_kafka import OFFSET_END, Consumer, KafkaError, TopicPartition
+
+from schemas.event import HEADER_REQUEST_ID
+
+log = logging.getLogger("hookline.connect")
+
+#: The broker's clock and ours may differ by so much.
+_MARGIN_MS: Final = 5_000
+_BATCH: Final = 500
+_POLL_S: Final = 0.2
+_TIMEOUT_S: Final = 5.0
+_AGAIN_S: Final = 1.0
+MAX_WAITING: Final = 2_000
+
+
+class Arrival(msgspec.Struct, frozen=True):
+    """An event; `at` is topic/partition/offset."""
+
+    request_id: str
+    at: str
+
+
+class _Waiting(msgspec.Struct, eq=False):
+    since_ms: int
+    loop: asyncio.AbstractEventLoop
+    found: asyncio.Future[Arrival]
+
+
+class Arrivals:
+    """The tail of the events topic."""
+
+    def __init__(
+        self, bootstrap_servers: str, topic: str, properties: Mapping[str, Any] | None = None
+    ) -> None:
+        self._topic = topic
+        self._settings = {
+            "bootstrap.servers": bootstrap_servers,
+            "client.id": "hookline-connect-arrivals",
+            **(properties or {}),
+            # Needed by the client and never used: nothing is committed.
+            "group.id": "hookline-connect-arrivals",
+            "group.protocol": "classic",
+            "enable.auto.commit": False,
+            "auto.offset.reset": "latest",
+            "allow.auto.create.topics": False,
+            "fetch.queue.backoff.ms": 50,
+            "queued.max.messages.kbytes": 8_192,
+        }
+        self._lock = threading.Lock()
+        self._waiting: dict[bytes, list[_Waiting]] = {}
+        self._joined = False
+        self._thread: threading.Thread | None = None
+        self._stopping = False
+
+    async def wait(
+        self, tenant: str, connection: str, since_us: int, until_s: float
+    ) -> Arrival | None:
+        """The first event of the connection since then (Unix µs); None if none came within
+        `until_s` seconds."""
+        loop = asyncio.get_running_loop()
+        one = _Waiting(since_us // 1000 - _MARGIN_MS, loop, loop.create_future())
+        prefix = f"{tenant}/{connection}".encode()
+        with self._lock:
+            if self._stopping or sum(map(len, self._waiting.values())) >= MAX_WAITING:
+                return None
+            self._waiting.setdefault(prefix, []).append(one)
+            self._joined = True
+            if self._thread is None:
+                self._thread = threading.Thread(
+                    target=self._run, name="hookline-arrivals", daemon=True
+                )
+                self._thread.start()
+        try:
+            async with asyncio.timeout(max(0.0, until_s)):
+                return await one.found
+        except TimeoutError:
+            return None
+        finally:
+            with self._lock:
+                left = [w for w in self._waiting.get(prefix, []) if w is not one]
+                if left:
+                    self._waiting[prefix] = left
+                else:
+                    self._waiting.pop(prefix, None)
+
+    @property
+    def active(self) -> bool:
+        """Whether the consumer runs."""
+        return self._thread is not None
+
+    def close(self) -> None:
+        """Nobody waits any more; the thread ends by itself."""
+        self._stopping = True
+
+    def _run(self) -> None:
+        while True:
+            try:
+                if self._follow():
+                    return
+            # The thread's top: those who wait go on waiting, within their time.
+            except Exception:
+                log.exception("the events topic cannot be watched; trying again")
+                time.sleep(_AGAIN_S)
+
+    def _follow(self) -> bool:
+        """Until nobody waits; True then, and this thread is nobody's any more."""
+        consumer = Consumer(self._settings, logger=logging.getLogger("hookline.kafka"))
+        try:
+            began = False
+            while True:
+                with self._lock:
+                    if self._stopping or not self._waiting:
+                        self._thread = None
+                        return True
+                    joined, self._joined = self._joined, False
+                    since_ms = min(w.since_ms for ws in self._waiting.values() for w in ws)
+                if joined or not began:
+                    began = self._begin(consumer, since_ms)
+                    if not began:
+                        time.sleep(_POLL_S)
+                        continue
+                for message in consumer.consume(_BATCH, _POLL_S):
+                    error = message.error()
+                    if error is None:
+                        self._look(message)
+                    elif error.code() == KafkaError._ALL_BROKERS_DOWN or error.fatal():
+                        log.warning("events cannot be watched", extra={"data": {"why": str(error)}})
+        finally:
+            consumer.close()
+
+    def _begin(self, consumer: Consumer, since_ms: int) -> bool:
+        """Read from the first event since then; what was read before may come again."""
+        found = consumer.list_topics(self._topic, _TIMEOUT_S).topics.get(self._topic)
+        if found is None or found.error is not None or not found.partitions:
+            return False
+        # Where the end is, asked first: what comes between the two questions is seen, too.
+        ends = {
+            number: consumer.get_watermark_offsets(
+                TopicPartition(self._topic, number), timeout=_TIMEOUT_S
+            )
+            for number in found.partitions
+        }
+        asked = [TopicPartition(self._topic, number, since_ms) for number in found.partitions]
+        offsets = consumer.offsets_for_times(asked, _TIMEOUT_S)
+        for one in offsets:
+            if one.offset < 0:
+                # Nothing since then.
+                end = ends[one.partition]
+                one.offset = end[1] if end is not None else OFFSET_END
+        consumer.assign(offsets)
+        return True
+
+    def _look(self, message: Any) -> None:
+        key = message.key() or b""
+        prefix = b"/".join(key.split(b"/", 2)[:2])
+        with self._lock:
+            waiting = self._waiting.get(prefix)
+            if not waiting:
+                return
+            at_ms = message.timestamp()[1]
+            counted = [w for w in waiting if at_ms >= w.since_ms]
+        found = Arrival(
+            _request_id(message.headers() or ()),
+            f"{message.topic()}/{message.partition()}/{message.offset()}",
+        )
+        for one in counted:
+            one.loop.call_soon_threadsafe(_settle, one.found, found)
+
+
+def _settle(future: asyncio.Future[Arrival], found: Arrival) -> None:
+    if not future.done():
+        future.set_result(found)
+
+
+def _request_id(headers: Any) -> str:
+    for name, value in headers:
+        if name == HEADER_REQUEST_ID and value:
+            try:
+                return str(value.decode("ascii")) if len(value) == 32 else str(value.hex())
+            except UnicodeDecodeError:
+                return str(value.hex())
+    return ""

@@ -1,0 +1,163 @@
+"""The connections topic as the connect flow has it: followed, and written two records at a time."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final
+
+from producer.connect.reached import Reached
+from producer.connections.clients import TopicAccess, TopicWriter
+from producer.connections.follower import Follower
+from producer.connections.ledger import Ledger
+from schemas.codec import CONNECTION, REVOCATION
+from schemas.connect_codec import CONNECTION_ACCESS
+from schemas.connection import Connection
+from schemas.connection_access import ConnectionAccess
+from schemas.connection_record import ConnectionRecord, RecordKey, Revocation, Writer
+from schemas.errors import TopicError
+
+_READ_BACK_S: Final = 10.0
+
+
+class ConnectionRecords:
+    """From `start` to `stop`; its async methods are for one event loop."""
+
+    def __init__(self, access: TopicAccess, environment: str) -> None:
+        self.environment = environment
+        self._access = access
+        self._lock = threading.Lock()
+        self._reading = Ledger(environment)
+        self._known: Ledger | None = None
+        self._follower = Follower(access, self)
+        self._reached = Reached()
+        self._writer: TopicWriter | None = None
+        self._pool = ThreadPoolExecutor(1, "hookline-connect-records")
+
+    def start(self) -> None:
+        """Begin to follow."""
+        self._follower.start()
+
+    def stop(self, within_s: float) -> None:
+        """End."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        self._follower.stop(within_s)
+
+    def live(self) -> tuple[bool, str]:
+        """False when only a new process helps, and why."""
+        alive = self._follower.alive
+        return alive, "" if alive else "connections are followed no more"
+
+    def record(self, connection_id: str) -> ConnectionRecord | None:
+        """As it was written last; TopicError while it is not known."""
+        with self._lock:
+            return self._ledger().record(connection_id)
+
+    def there(self, connection_id: str) -> bool:
+        """Whether there is one of this name, readable or not, or a revocation of it."""
+        with self._lock:
+            ledger = self._ledger()
+            return connection_id in ledger or ledger.revoked(connection_id)
+
+    def access(self, connection_id: str) -> ConnectionAccess | None:
+        """How to get at its system."""
+        with self._lock:
+            return self._ledger().access(connection_id)
+
+    def _ledger(self) -> Ledger:
+        if self._known is None:
+            why = self._follower.problem or "they are being read"
+            raise TopicError(f"connections are not known: {why}")
+        return self._known
+
+    async def put(self, connection: Connection, access: ConnectionAccess) -> bool:
+        """Write both; False if the name is somebody else's: `access.changed_by` tells whose."""
+        by = access.changed_by
+        if not self._may(connection.id, by):
+            return False
+        record = ConnectionRecord(
+            connection=connection,
+            written_by=Writer.CONNECT,
+            changed_at_us=access.changed_at_us,
+            changed_by=by,
+        )
+        key = RecordKey(self.environment, connection.id)
+        # The access first: whoever sees the connection can get at its system.
+        await self._write(
+            [
+                (
+                    RecordKey(self.environment, connection.id, access=True).encode(),
+                    CONNECTION_ACCESS.encode(access),
+                ),
+                (key.encode(), CONNECTION.encode(record)),
+            ]
+        )
+        return self._may(connection.id, by)
+
+    def _may(self, connection_id: str, by: str) -> bool:
+        with self._lock:
+            ledger = self._ledger()
+            found = ledger.record(connection_id)
+            free = connection_id not in ledger and not ledger.revoked(connection_id)
+        return free or (found is not None and found.changed_by == by)
+
+    async def revoke(self, connection_id: str, by: str, now_us: int) -> None:
+        """No gateway takes a webhook of it from now on."""
+        revocation = Revocation(
+            environment=self.environment,
+            connection=connection_id,
+            revoked_at_us=now_us,
+            revoked_by=by,
+        )
+        key = RecordKey(self.environment, connection_id, revocation=True)
+        await self._write([(key.encode(), REVOCATION.encode(revocation))])
+
+    async def remove(self, connection_id: str, by: str = "") -> None:
+        """Take all records of it away, its own first; with `by`, only if it is theirs."""
+        with self._lock:
+            ledger = self._ledger()
+            found = ledger.record(connection_id)
+            if by and found is not None and found.changed_by != by:
+                return
+            keys = [RecordKey(self.environment, connection_id), *ledger.keys(connection_id)]
+            keys.append(RecordKey(self.environment, connection_id, access=True))
+        await self._write([(key.encode(), None) for key in dict.fromkeys(keys)])
+
+    async def turn(self) -> None:
+        """Wait until anything has changed."""
+        await self._reached.turn()
+
+    async def _write(self, records: list[tuple[bytes, bytes | None]]) -> None:
+        loop = asyncio.get_running_loop()
+        offset = await loop.run_in_executor(self._pool, self._write_now, records)
+        await self._reached.past(offset, _READ_BACK_S)
+
+    def _write_now(self, records: list[tuple[bytes, bytes | None]]) -> int:
+        if self._writer is None:
+            writer = self._access.writer()
+            if problem := self._access.problem(writer.producer, 5.0):
+                raise TopicError(problem)
+            self._writer = writer
+        return self._writer.write_all(records)
+
+    # What the follower tells, on its thread.
+
+    def began(self, anew: bool) -> None:
+        """See `follower.Listener`."""
+        with self._lock:
+            self._reading = Ledger(self.environment)
+
+    def came(self, key: bytes | None, value: bytes | None, offset: int) -> None:
+        """See `follower.Listener`."""
+        with self._lock:
+            self._reading.apply(key, value, offset)
+            current = self._reading is self._known
+        if current:
+            self._reached.moved(offset + 1)
+
+    def ended(self, offset: int) -> None:
+        """See `follower.Listener`."""
+        with self._lock:
+            self._known = self._reading
+        self._reached.moved(offset)
