@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections import deque
 from collections.abc import Coroutine
 from typing import Any
 
@@ -69,14 +70,16 @@ class Proxy:
         pair: tuple[asyncio.StreamWriter, ...],
         answers: bool,
     ) -> None:
+        held: deque[bytes] = deque()
         try:
             while data := await reader.read(65_536):
                 if answers and self.mute:
                     self.swallowed_bytes += len(data)
                     continue
-                if answers and self.delay_s:
-                    # Timers of one length end in the order in which they were set.
-                    self._loop.call_later(self.delay_s, _write, writer, data)
+                # Never before what came earlier, also when the delay has just ended.
+                if held or (answers and self.delay_s):
+                    held.append(data)
+                    self._loop.call_later(self.delay_s, _write_next, writer, held)
                     continue
                 writer.write(data)
                 await writer.drain()
@@ -91,6 +94,7 @@ class Proxy:
         asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(10)
 
 
-def _write(writer: asyncio.StreamWriter, data: bytes) -> None:
+def _write_next(writer: asyncio.StreamWriter, held: deque[bytes]) -> None:
+    data = held.popleft()
     if not writer.transport.is_closing():
         writer.write(data)
