@@ -19,6 +19,10 @@ _SOME: Final = b"\x02"
 #: Of environment, tenant, connection, provider as they follow each other.
 _origins: Final[dict[tuple[str, str, str, str], bytes]] = {}
 _ORIGINS_KEPT: Final = 4_096
+#: Of texts that most events share: types, names of secrets and headers.
+_words: Final[dict[str, bytes]] = {}
+_WORDS_KEPT: Final = 4_096
+_LONGEST_WORD: Final = 256
 
 
 def _long(value: int) -> bytes:
@@ -41,58 +45,56 @@ def write_event(prefix: bytes, event: Event) -> bytes | None:
     """The whole record behind its prefix; None if in doubt."""
     try:
         return _write(prefix, event)
-    # A source that is none, a lone surrogate, or something that is no text or number.
-    except (KeyError, UnicodeEncodeError, AttributeError, TypeError):
+    # A source that is none, an id longer than any, a lone surrogate, or something that is no text
+    # or number.
+    except (KeyError, IndexError, UnicodeEncodeError, AttributeError, TypeError):
         return None
 
 
 def _write(prefix: bytes, event: Event) -> bytes | None:
-    lengths = _LENGTHS
+    lengths, words = _LENGTHS, _words
     request_id, payload, headers = event.request_id, event.payload, event.headers
-    version, occurred_at_us = event.resource_version, event.occurred_at_us
-    event_id, event_type = event.event_id.encode(), event.event_type.encode()
-    resource_type, resource_id = event.resource_type.encode(), event.resource_id.encode()
-    secret_name, content_type = event.secret_name.encode(), event.content_type.encode()
-    if (
-        len(request_id) != 16
-        or len(event_id) >= _SHORT
-        or len(event_type) >= _SHORT
-        or len(resource_type) >= _SHORT
-        or len(resource_id) >= _SHORT
-        or len(secret_name) >= _SHORT
-        or len(content_type) >= _SHORT
-    ):
+    if len(request_id) != 16:
         return None
+    version, occurred_at_us = event.resource_version, event.occurred_at_us
+    event_id, resource_id = event.event_id.encode(), event.resource_id.encode()
+    event_type, resource_type = event.event_type, event.resource_type
+    secret_name, content_type = event.secret_name, event.content_type
     origin = (event.environment, event.tenant, event.connection, event.provider)
     # Written out: a loop and calls would cost half of it all.
     parts = [
         prefix, request_id, _origins.get(origin) or _write_origin(origin),
         lengths[len(event_id)], event_id,
-        lengths[len(event_type)], event_type,
-        lengths[len(resource_type)], resource_type,
+        words.get(event_type) or _word(event_type),
+        words.get(resource_type) or _word(resource_type),
         lengths[len(resource_id)], resource_id,
     ]  # fmt: skip
     if version is None:
         parts.append(_NONE)
     else:
-        parts += (_SOME, _moment(version))
+        moment = _moment(version)
+        parts += (_SOME, moment)
     if occurred_at_us is None:
         parts.append(_NONE)
+    elif occurred_at_us is version:
+        parts += (_SOME, moment)
     else:
         parts += (_SOME, _moment(occurred_at_us))
     parts += (
         _moment(event.received_at_us), _SOURCES[event.source],
-        lengths[len(secret_name)], secret_name,
-        lengths[len(content_type)], content_type,
+        words.get(secret_name) or _word(secret_name),
+        words.get(content_type) or _word(content_type),
     )  # fmt: skip
     if headers:
-        parts.append(_long(len(headers)))
+        parts.append(lengths[len(headers)])
         for name, text in headers.items():
-            key, value = name.encode(), text.encode()
-            parts += (_long(len(key)), key, _long(len(value)), value)
+            value = text.encode()
+            parts += (words.get(name) or _word(name), lengths[len(value)], value)
+    size, read_ns = len(payload), event.read_ns
+    verify_ns, identify_ns = event.verify_ns, event.identify_ns
     parts += (
-        _NONE, _long(len(payload)), payload,
-        _long(event.read_ns), _long(event.verify_ns), _long(event.identify_ns),
+        _NONE, lengths[size] if size < _SHORT else _long(size), payload,
+        _step(read_ns), _step(verify_ns), _step(identify_ns),
     )  # fmt: skip
     return b"".join(parts)
 
@@ -106,6 +108,27 @@ def _write_origin(origin: tuple[str, str, str, str]) -> bytes:
         _origins.clear()
     written = _origins[origin] = b"".join(parts)
     return written
+
+
+def _word(text: str) -> bytes:
+    """A text with its length."""
+    data = text.encode()
+    written = _LENGTHS[len(data)] + data
+    if len(data) <= _LONGEST_WORD:
+        # A sender may make up types without end.
+        if len(_words) >= _WORDS_KEPT:
+            _words.clear()
+        _words[text] = written
+    return written
+
+
+def _step(value: int) -> bytes:
+    """A long, and without a loop if it takes three bytes, as most durations do."""
+    if not 1 << 13 <= value < 1 << 20:
+        return _long(value)
+    value <<= 1
+    value = (value & 0x7F) | (value & 0x3F80) << 1 | (value & 0x1FC000) << 2 | 0x8080
+    return value.to_bytes(3, "little")
 
 
 def _moment(value: int) -> bytes:

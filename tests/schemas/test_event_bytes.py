@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from schemas import event_bytes
+from schemas import event_bytes, event_writer
 from schemas.codec import (
     EVENT,
     PREFIX_BYTES,
@@ -188,3 +188,16 @@ def test_what_it_remembers_of_origins_is_bounded() -> None:
         )  # fmt: skip
         assert read_event(EVENT.encode(event)) == event
     assert len(event_bytes._origins) <= 4096
+
+
+def test_what_it_remembers_of_words_is_bounded() -> None:
+    event_writer._words.clear()
+    for n in range(5000):
+        event = Event(
+            request_id=b"r" * 16, environment="e", tenant="t", connection="c", provider="p",
+            event_id="i", event_type=f"a{n}", resource_type="r", resource_id="x",
+            received_at_us=1, payload=b"", content_type="c" * 300,
+        )  # fmt: skip
+        assert write_event(EVENT._prefix, event) == written_by_schema(event)
+    assert 0 < len(event_writer._words) <= 4096
+    assert "c" * 300 not in event_writer._words

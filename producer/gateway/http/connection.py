@@ -208,7 +208,7 @@ class HttpConnection(RequestParser, asyncio.Protocol):
 
     def _refuse(self, refusal: Refusal) -> None:
         exchange = self._reading or Exchange(self, now_ns())
-        self._reading = None
+        self._reading = self._head = None
         self._body = b""
         self.deadline_s = 0.0
         self._ended = True

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 from urllib.parse import unquote_to_bytes
 
 import httptools
@@ -92,8 +92,24 @@ class Server(Protocol):
     def settled(self) -> None: ...
 
 
+#: What was split before; few, and the same in nearly all requests.
+_targets: Final[dict[bytes, tuple[str, str]]] = {}
+_TARGETS_KEPT: Final = 2_048
+_LONGEST_TARGET: Final = 128
+
+
 def split_target(url: bytes) -> tuple[str, str]:
     """Path, decoded, and query, as it is, of a request's target."""
+    known = _targets.get(url)
+    if known is None:
+        known = _split(url)
+        # A sender may make up targets without end, and a query is seldom the same twice.
+        if not known[1] and len(url) <= _LONGEST_TARGET and len(_targets) < _TARGETS_KEPT:
+            _targets[url] = known
+    return known
+
+
+def _split(url: bytes) -> tuple[str, str]:
     if not url.startswith(b"/"):
         # RFC 9112, 3.2.2: the absolute form is to be understood, too.
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final
 
 #: Header names as they come over the wire, in lower case and as text; few, and in all requests.
@@ -18,19 +19,30 @@ class RequestHeaders(dict[str, str]):
         super().__init__()
         self._repeated: dict[str, list[str]] | None = None
 
-    def add(self, name: bytes, value: bytes) -> None:
-        """Note a header in the order of arrival."""
-        try:
-            key = _names.get(name) or _name(name)
-            text = value.decode("ascii")
-        except UnicodeDecodeError:
-            return
-        if key in self:
-            if self._repeated is None:
-                self._repeated = {}
-            self._repeated.setdefault(key, [self[key]]).append(text)
-        else:
-            self[key] = text
+    def fill(self, lines: Iterable[tuple[bytes, bytes]]) -> tuple[str, ...]:
+        """Note all lines of a head in the order of arrival.
+
+        Gives the names whose values are not ASCII, as often as they came.
+        """
+        names = _names
+        unreadable: tuple[str, ...] = ()
+        for name, value in lines:
+            try:
+                key = names.get(name) or _name(name)
+            except UnicodeDecodeError:
+                continue
+            try:
+                text = value.decode("ascii")
+            except UnicodeDecodeError:
+                unreadable += (key,)
+                continue
+            if key in self:
+                if self._repeated is None:
+                    self._repeated = {}
+                self._repeated.setdefault(key, [self[key]]).append(text)
+            else:
+                self[key] = text
+        return unreadable
 
     def get_all(self, key: str) -> list[str]:
         """Every value in the order of arrival; empty if there is none."""

@@ -38,7 +38,7 @@ class RequestParser:
     """What a connection and its parser know of the request that is being read."""
 
     __slots__ = (
-        *("_body", "_chunks", "_ended", "_head_bytes", "_header_count", "_host", "_muted"),
+        *("_body", "_chunks", "_ended", "_head", "_head_bytes", "_header_count", "_muted"),
         *("_parser", "_pieces", "_reading", "_reserved", "_server", "_silent_bytes", "_url"),
         "deadline_s",
     )
@@ -57,8 +57,9 @@ class RequestParser:
         self._pieces = 0
         #: Of the memory for all bodies, what this body has.
         self._reserved = 0
-        self._host = 0
         self._chunks = False
+        #: The lines of a head so far; None outside of one.
+        self._head: list[tuple[bytes, bytes]] | None = None
         #: 0 outside of a head.
         self._head_bytes = 0
         self._header_count = 0
@@ -155,9 +156,8 @@ class RequestParser:
         self._reading = Exchange(self, now_ns())
         self._url = b""
         self._body = b""
-        self._pieces = self._reserved = self._host = self._header_count = 0
-        self._silent_bytes = 0
-        self._chunks = False
+        self._pieces = self._reserved = self._silent_bytes = 0
+        self._head = []
         self._head_bytes = 1
         self.deadline_s = self._server.now_s() + self._server.limits.head_s
 
@@ -166,34 +166,39 @@ class RequestParser:
             self._url = self._url + url if self._url else url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if self._muted:
-            return
-        self._header_count += 1
-        if self._header_count > _MAX_HEADERS:
+        # Ten times a request: what can be done once for all of them is.
+        head = self._head
+        if head is None:
+            # A trailer: it came behind the body, and proves nothing.
+            self._header_count += not self._muted
+            count = self._header_count
+        else:
+            head.append((name, value))
+            count = len(head)
+        if count > _MAX_HEADERS:
             self._refuse(answers.HEAD_TOO_LARGE)
             raise _Refused
-        if not self._head_bytes:
-            return  # A trailer: it came behind the body, and proves nothing.
-        # Also where the value is none that counts.
-        if len(name) == 4 and name.lower() == b"host":
-            self._host += 1
-        elif len(name) == 17 and name.lower() == b"transfer-encoding":
-            self._chunks = True
-        self._reading.headers.add(name, value)  # type: ignore[union-attr]
 
     def on_headers_complete(self) -> None:
         if self._muted:
             return
         exchange, parser, server = self._reading, self._parser, self._server
+        head = self._head
         assert exchange is not None
-        self._head_bytes = 0
+        assert head is not None
+        self._head = None
+        self._head_bytes, self._header_count = 0, len(head)
         exchange.method = parser.get_method().decode("ascii")
         exchange.path, exchange.query = split_target(self._url)
         version = parser.get_http_version()
         headers = exchange.headers
-        length, chunks = headers.get("content-length"), self._chunks
+        unreadable = headers.fill(head)
+        # Also where the value is none that counts.
+        hosts = len(headers.get_all("host")) + unreadable.count("host")
+        chunks = "transfer-encoding" in headers or "transfer-encoding" in unreadable
+        length, self._chunks = headers.get("content-length"), chunks
         # A host too few or too many (3.2), another version, or chunks in one that has none (6.1).
-        if self._host != 1 if version == "1.1" else version != "1.0" or chunks:
+        if hosts != 1 if version == "1.1" else version != "1.0" or chunks:
             self._refuse(answers.BAD_REQUEST)
             raise _Refused
         if length is None and not chunks:
@@ -259,7 +264,7 @@ class RequestParser:
 
     def _forget_reading(self) -> None:
         exchange = self._reading
-        self._reading = None
+        self._reading = self._head = None
         self._body = b""
         if exchange is not None and exchange.held_bytes:
             self._server.bodies.release(exchange.held_bytes)
