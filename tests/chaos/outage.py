@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sqlite3
 import sys
 import tempfile
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -17,6 +19,7 @@ import httpx
 import msgspec
 import yaml
 
+from schemas.codec import EVENT
 from tests.chaos.proxy import Proxy
 from tests.chaos.steady_load import OPTIONS, SECRET, Steady
 from tests.chaos.verdict import Log, read_log
@@ -26,6 +29,7 @@ from tests.parts.process import Process, free_port
 ROOT = Path(__file__).parents[2]
 _DRAIN_S = 120.0
 _MUTE_S = 1.0
+_SPOOLED = "SELECT value FROM records"
 
 
 class OutagePlan(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,6 +60,7 @@ class OutageOutcome(msgspec.Struct, frozen=True, kw_only=True):
     most_spooled: float
     drain_s: float
     lost: int
+    still_spooled: int
     order_violations: int
     duplicates: int
     possible_duplicates: float
@@ -94,6 +99,7 @@ class OutageOutcome(msgspec.Struct, frozen=True, kw_only=True):
             f"acknowledged {self.acknowledged}, lost {self.lost}, order violations "
             f"{self.order_violations}, duplicates in the log {self.duplicates} (possible by the "
             f"gateway's count since its last start: {self.possible_duplicates:.0f})"
+            + (f"\n{self.still_spooled} wait in the spool still" * bool(self.still_spooled))
             + (f"\nthe gateway asked {self.replaced} times to be replaced" * bool(self.replaced))
             + (f"\n{self.swallowed_bytes} bytes of answers lost" * bool(self.swallowed_bytes))
         )
@@ -172,6 +178,12 @@ class _Gateway:
             if line.startswith("hookline_spool")
         }
 
+    def spooled(self) -> set[str]:
+        """The ids of the events that the spool's file holds; of a gateway that has ended."""
+        path = self._folder / "spool" / "spool.db"
+        with closing(sqlite3.connect(path)) as file:
+            return {EVENT.decode(value).event_id for (value,) in file.execute(_SPOOLED)}
+
     def log(self) -> str:
         return (self._folder / "gateway.log").read_text("utf-8", "replace")
 
@@ -191,14 +203,16 @@ def run_outage(broker: KafkaBroker, plan: OutagePlan, say: Callable[[str], None]
         # One thread for all starts, since a process dies with the thread that started it.
         with ThreadPoolExecutor(1) as thread:
             try:
-                return asyncio.run(_run(broker, proxy, gateway, plan, thread, say))
+                outcome = asyncio.run(_run(broker, proxy, gateway, plan, thread, say))
             except BaseException:
                 say(gateway.log()[-3000:])
                 raise
+            else:
+                if not outcome.holds:
+                    say(gateway.log()[-6000:])
+                return outcome
             finally:
                 thread.submit(gateway.kill).result()
-                if os.environ.get("HOOKLINE_CHAOS_LOG"):
-                    say(gateway.log()[-6000:])
 
 
 async def _run(
@@ -276,8 +290,7 @@ async def _run(
         say(f"the gateway ended with {code}")
         drain_s = -1.0
     log = await do(lambda: read_log(broker.bootstrap_servers, gateway.topic))
-    replaced = gateway.replaced
-    return _judged(plan, load, log, began_s, back_s, drain_s, most, figures, replaced, proxy)
+    return _judged(plan, load, log, began_s, back_s, drain_s, most, figures, gateway, proxy)
 
 
 def _judged(
@@ -289,10 +302,12 @@ def _judged(
     drain_s: float,
     most: float,
     figures: dict[str, float],
-    replaced: int,
+    gateway: _Gateway,
     proxy: Proxy | None,
 ) -> OutageOutcome:
+    # What could not be drained in time is safe still: it is told apart from what is nowhere.
     in_log = log.ids
+    spooled = gateway.spooled() - in_log
     # The ids of a resource are numbered in the order of their calls, one after the other.
     violations = sum(ids != sorted(ids) for ids in log.order.values())
     acknowledged = [event_id for ids in load.acknowledged.values() for event_id in ids]
@@ -306,11 +321,12 @@ def _judged(
         max_ms=load.quantile_ms(1.0),
         most_spooled=most,
         drain_s=drain_s,
-        lost=len(set(acknowledged) - in_log),
+        lost=len(set(acknowledged) - in_log - spooled),
+        still_spooled=len(spooled),
         order_violations=violations,
         duplicates=log.records - len(in_log),
         possible_duplicates=figures.get("hookline_spool_possible_duplicates_total", 0.0),
-        replaced=replaced,
+        replaced=gateway.replaced,
         swallowed_bytes=0 if proxy is None else proxy.swallowed_bytes,
     )
 

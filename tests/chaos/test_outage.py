@@ -88,6 +88,7 @@ def test_the_judge_sees_each_kind_of_breach(changed: dict[str, Any], holds: bool
         most_spooled=5,
         drain_s=0.1,
         lost=0,
+        still_spooled=0,
         order_violations=0,
         duplicates=0,
         possible_duplicates=0,
