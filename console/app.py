@@ -21,6 +21,8 @@ from starlette.types import Scope as AsgiScope
 
 from console.access import AccessMiddleware, Gate, guarded, local_path, public, visitor_of
 from console.access.auditing import audited
+from console.api import Api, ApiDoor
+from console.connect import ConnectDoor, ConnectHttp
 from console.live import Live
 from console.pages import alerts, connections, dead_letters, events, overview, parked, requests
 from console.problems import Problem
@@ -50,11 +52,21 @@ PageMaker = Callable[[Visit], Response]
 class Console:
     """The application's parts and endpoints."""
 
-    def __init__(self, parts: Parts, gate: Gate, live: Check, ready: Check) -> None:
+    def __init__(
+        self,
+        parts: Parts,
+        gate: Gate,
+        live: Check,
+        ready: Check,
+        connect: ConnectHttp | None,
+        api: Api | None,
+    ) -> None:
         remembered = cast(Questions, Remembered(parts.questions, parts.now_us))
         self._parts = replace(parts, questions=remembered)
         self.warmer = Warmer(remembered, gate.tokens.environment, parts.now_us)
         self._gate = gate
+        self._connect = connect
+        self._api = api
         self._live, self._ready = live, ready
         self._news = Live(parts.questions, gate.tokens.environment)
         self._version, self._assets = load_assets()
@@ -94,10 +106,19 @@ class Console:
             Route("/static/{version}/{name}", self._asset),
         ]
         self._gate.check_routes(routes)
+        # Its own admission, so it stands before the console's: a customer is no visitor.
+        door = (
+            [Middleware(ConnectDoor, connect=self._connect, gate=self._gate)]
+            if self._connect is not None
+            else []
+        )
+        if self._api is not None:
+            door.append(Middleware(ApiDoor, api=self._api, gate=self._gate))
         return Starlette(
             routes=routes,
             middleware=[
                 Middleware(_PageId),
+                *door,
                 Middleware(AccessMiddleware, gate=self._gate),
             ],
             exception_handlers={
@@ -374,12 +395,21 @@ def _health(ok: bool, reason: str) -> Response:
     return JSONResponse(body, 200 if ok else 503)
 
 
-def build(parts: Parts, gate: Gate, *, live: Check = _well, ready: Check = _well) -> Starlette:
-    """The console's application; `live` and `ready` answer /livez and /readyz.
+def build(
+    parts: Parts,
+    gate: Gate,
+    *,
+    live: Check = _well,
+    ready: Check = _well,
+    connect: ConnectHttp | None = None,
+    api: Api | None = None,
+) -> Starlette:
+    """The console's application; `live` and `ready` answer /livez and /readyz; with `connect`
+    customers connect their systems under /connect; `api` is what is under /api.
 
     `app.state.warmer` is for its process to start and stop.
     """
-    console = Console(parts, gate, live, ready)
+    console = Console(parts, gate, live, ready, connect, api)
     app = console.app()
     app.state.warmer = console.warmer
     return app
