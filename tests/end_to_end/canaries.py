@@ -14,6 +14,8 @@ from collections.abc import Iterable, Mapping
 from typing import Final, NamedTuple
 from urllib.parse import quote, quote_plus
 
+from credentials.seal_key import KEY_BYTES, PREFIX
+
 #: What is shorter says nothing: it would be found by chance.
 MIN_NEEDLE_BYTES: Final = 8
 _EMPTY: Final = re.compile(rb"\0{64,}")
@@ -39,6 +41,10 @@ class Canary(NamedTuple):
         # The bytes that a base64 secret stands for are as secret.
         if self.value.startswith("whsec_"):
             for form, needle in _forms(base64.b64decode(self.value[6:])):
+                found.setdefault(needle, f"key bytes of {self.name}, {form}")
+        if self.value.startswith(PREFIX):
+            material = base64.urlsafe_b64decode(self.core)[:KEY_BYTES]
+            for form, needle in _forms(material):
                 found.setdefault(needle, f"key bytes of {self.name}, {form}")
         return {needle: form for needle, form in found.items() if len(needle) >= MIN_NEEDLE_BYTES}
 

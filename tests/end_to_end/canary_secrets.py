@@ -10,9 +10,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from credentials.seal_key import PREFIX, new_seal_key
 from tests.end_to_end.canaries import Canary
 from tests.providers.subjects import SUBJECTS, Subject
 
+#: The name of the secret in the sealed file.
+SEALED = "acme/in-sealed/signing"
 #: What senders add to their requests beside the proof; nothing of it is ours to keep.
 SENT_BESIDE = (
     *("authorization", "proxy-authorization", "cookie", "x-api-key", "x-auth-token"),
@@ -29,7 +32,12 @@ class Marked:
         self.connections = [self._connection(subject) for subject in SUBJECTS]
         in_file = folder / "signing-secret"
         in_file.write_text(self.awkward("SIGNING_FILE"))
-        for name, ref in (("in-vault", "vault:secret/hooks#key"), ("in-file", f"file:{in_file}")):
+        places = {
+            "in-vault": "vault:secret/hooks#key",
+            "in-file": f"file:{in_file}",
+            "in-sealed": f"sealed:{SEALED}",
+        }
+        for name, ref in places.items():
             one = {"id": name, "tenant": "acme", "provider": "github"}
             self.connections.append(one | {"secrets": [{"name": "2026-11", "ref": ref}]})
         meta = next(one for one in self.connections if one["id"] == "meta")
@@ -40,8 +48,9 @@ class Marked:
             *("FORWARD_BEARER", "VAULT_SECRET_ID", "OTLP_TOKEN"),
         ):
             self.text(name)
-        for name in ("STORE_PASSWORD", "SIGNING_VAULT"):
+        for name in ("STORE_PASSWORD", "SIGNING_VAULT", "SIGNING_SEALED", "SEALED_BEFORE"):
             self.awkward(name)
+        self._seal_keys()
         self.whsec("FORWARD_SECRET")
         self.environ["OTEL_EXPORTER_OTLP_HEADERS"] = "authorization=" + quote(
             f"Bearer {self['OTLP_TOKEN']}", safe=""
@@ -89,6 +98,14 @@ class Marked:
         if name.isupper():
             self.environ[name] = canary.value
         return canary
+
+    def _seal_keys(self) -> None:
+        keys = [new_seal_key().reveal() for _ in range(2)]
+        for number, key in enumerate(keys):
+            self.by_name[f"seal key {number}"] = Canary(
+                f"seal key {number}", key, key.removeprefix(PREFIX)
+            )
+        self.environ["SEAL_KEY"] = ",".join(keys)
 
     def _connection(self, subject: Subject) -> dict[str, Any]:
         for which in ("OLD", "NEW"):

@@ -16,9 +16,12 @@ import httpx
 import yaml
 from confluent_kafka import Consumer, TopicPartition
 
+from credentials.sealed import SealedWriter
+from credentials.sealed_file import SealedFile
+from credentials.secret import Secret
 from tests.credentials.vault_standin import ROLE_ID, VaultStandIn
 from tests.end_to_end.canary_parts import Echo, SaslBroker
-from tests.end_to_end.canary_secrets import Marked
+from tests.end_to_end.canary_secrets import SEALED, Marked
 from tests.end_to_end.canary_traffic import Traffic
 from tests.end_to_end.running import ROOT, Running, until
 from tests.parts.process import Process, free_port
@@ -40,6 +43,7 @@ class Stage:
         self.sent = 0
         self._postgres_url = postgres_url
         self._redis = redis
+        self._sealed = folder / "hookline.sealed"
         self._environ: dict[str, str] = {}
         self._processes: dict[str, Process] = {}
 
@@ -53,6 +57,7 @@ class Stage:
         ):
             vault.write("hooks", {"key": self.marked["SIGNING_VAULT"]})
             vault.secret_ids.add(self.marked["VAULT_SECRET_ID"])
+            self._seal()
             self._environ = {
                 **self.marked.environ,
                 "TARGET_URL": f"{echo.url}?token={self.marked.text('in a target')}",
@@ -79,6 +84,14 @@ class Stage:
                 for process in self._processes.values():
                     process.kill()
 
+    def _seal(self) -> None:
+        """Write, overwrite and delete in the sealed file, as the connect flow does."""
+        keys = Secret(self.marked.environ["SEAL_KEY"])
+        writer = SealedWriter(SealedFile(self._sealed, lambda: keys))
+        writer.delete(writer.write("acme/in-sealed/gone", Secret(self.marked["SEALED_BEFORE"])))
+        for name in ("SEALED_BEFORE", "SIGNING_SEALED"):
+            writer.write(SEALED, Secret(self.marked[name]))
+
     def _settings(self, broker: SaslBroker, vault: VaultStandIn, echo: Echo) -> dict[str, Any]:
         dead_letters = broker.create_topic(f"dead-letters-{uuid4().hex[:12]}", 1)
         return {
@@ -96,6 +109,7 @@ class Stage:
             "credentials": {
                 "refresh_interval_ms": 1_000,
                 "cache": {"ttl_ms": 1_000, "refresh_ahead_ms": 0, "retry_ms": 100},
+                "sealed": {"path": str(self._sealed), "key": "env:SEAL_KEY"},
                 "vault": {
                     "address": vault.address,
                     "approle": {"role_id": ROLE_ID, "secret_id": "env:VAULT_SECRET_ID"},
@@ -213,6 +227,8 @@ class Stage:
             ("config", "schema"),
             ("config", "example"),
             ("secrets", "check", *own),
+            ("secrets", "check", "in-sealed", *own),
+            ("secrets", "reseal", *own),
             ("secrets", "rotate", "github", "pasted", pasted, *own),
             ("--debug", "secrets", "rotate", "github", "pasted", f"vault:{pasted}", *own),
             ("connections", "list", *own),

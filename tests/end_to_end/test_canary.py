@@ -12,6 +12,7 @@ from uuid import uuid4
 import pytest
 
 from tests.end_to_end.canaries import Canary, search
+from tests.end_to_end.canary_secrets import SEALED
 from tests.end_to_end.canary_stage import Stage
 from tests.end_to_end.running import Running
 from tests.gateway.http_socket import exchange, head
@@ -93,6 +94,12 @@ def test_all_was_used_and_broken(stage: Stage) -> None:
             assert line in log, (store, line)
     assert "Fatal Python error: " in said["logs/consumer"]
     assert "Traceback" in said["commands/consumer, crash at import"]
+    # What is in the sealed file was there for the gateway, and the file is searched.
+    assert SEALED in said["files/hookline.sealed"]
+    assert any("1 secrets in" in said[name] for name in said if "reseal" in name)
+    (checked,) = (said[name] for name in said if "secrets check in-sealed" in name)
+    assert " ok" in checked
+    assert "unavailable" not in checked
     assert {kind for kind in KINDS if not any(of_kind(stage, kind).values())} == set()
 
 
