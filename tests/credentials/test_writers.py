@@ -146,10 +146,12 @@ def test_a_value_that_cannot_be_kept_is_refused_and_not_shown(
 
 
 def test_many_write_at_once_and_each_is_told_the_truth(place: WritingPlace) -> None:
+    writers = [place.writer, place.another()]
+
     def write(n: int) -> str:
-        own = place.writer.write(f"acme/c/{n}", Secret(f"own {n}"))
+        own = writers[n % 2].write(f"acme/c/{n}", Secret(f"own {n}"))
         # Two at a time to one name: both are kept, one after the other.
-        place.writer.write(f"acme/shared/{n // 2}", Secret(f"shared {n}"))
+        writers[n % 2].write(f"acme/shared/{n // 2}", Secret(f"shared {n}"))
         return own
 
     with ThreadPoolExecutor(4) as pool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import secrets
 import threading
+from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -25,6 +26,8 @@ class VaultStandIn:
         self.secrets: dict[str, dict[str, Any] | None] = {}
         #: path → version and custom metadata, of what was written by the API.
         self.metadata: dict[str, dict[str, Any]] = {}
+        #: Each is done once, before a write: what somebody else does between a look and a write.
+        self.meanwhile: list[Callable[[], object]] = []
         self.denied: set[str] = set()
         self.secret_ids: set[str] = set()
         self.tokens: set[str] = set()
@@ -118,6 +121,8 @@ class VaultStandIn:
             return 404, {"errors": []}
         if place in self.denied:
             return _DENIED
+        if kind == "data" and self.meanwhile:
+            self.meanwhile.pop()()
         known = self.metadata.get(place)
         if kind == "data":
             # As Vault does, a secret that is written has metadata from then on.

@@ -44,6 +44,10 @@ class WritingPlace:
     #: A reference of what somebody else put there, outside of the writer's prefix.
     elsewhere: str
 
+    def another(self) -> SecretWriter:
+        """A second writer to the same place, as another process has it."""
+        raise NotImplementedError
+
     def left(self, ref: str) -> Any:
         """All that is still there of it, also what nobody can read; falsy if nothing is."""
         raise NotImplementedError
@@ -75,9 +79,13 @@ class SealedWriting(WritingPlace):
     def __init__(self, folder: Path) -> None:
         key = new_seal_key()
         self._path = folder / "sealed"
-        self.writer = SealedWriter(SealedFile(self._path, lambda: key), "mine")
+        self._key = key
+        self.writer = self.another()
         self.reader = SealedBackend(SealedFile(self._path, lambda: key))
         SealedWriter(SealedFile(self._path, lambda: key), "others").write("acme/c/f", Secret("x"))
+
+    def another(self) -> SecretWriter:
+        return SealedWriter(SealedFile(self._path, lambda: self._key), "mine")
 
     def left(self, ref: str) -> Any:
         return ref.removeprefix("sealed:").encode() in self._path.read_bytes()
@@ -92,7 +100,7 @@ class VaultWriting(ForeignPlace):
         own = uuid.uuid4().hex
         self._prefix = f"secret/hookline/connect/{own}"
         self._login = AppRoleLogin(*_ids(vault.new_writer_id()))
-        self.writer = self._to(vault.address, 5.0)
+        self.writer = self.another()
         reading = AppRoleLogin(*_ids(vault.new_secret_id()))
         self.reader = VaultBackend(VaultSession(address=vault.address, login=reading))
         vault.write(f"hookline/others/{own}", {"value": "x"})
@@ -101,6 +109,9 @@ class VaultWriting(ForeignPlace):
     def _to(self, address: str, timeout_s: float) -> SecretWriter:
         session = VaultSession(address=address, login=self._login, timeout_s=timeout_s)
         return VaultWriter(session, self._prefix)
+
+    def another(self) -> SecretWriter:
+        return self._to(self._vault.address, 5.0)
 
     def left(self, ref: str) -> Any:
         return self._vault.read(_path(ref))
@@ -136,8 +147,8 @@ class AwsWriting(ForeignPlace):
         self._prefix = f"hookline/{own}"
         # The SDK takes its credentials when a client is made, which is at the first use.
         self.reader = AwsSecretsManagerBackend(self._clients(moto.url, moto.reader, monkeypatch))
-        clients = self._clients(moto.url, moto.writer, monkeypatch)
-        self.writer = AwsSecretsManagerWriter(clients, self._prefix)
+        self._monkeypatch = monkeypatch
+        self.writer = self.another()
         moto.admin.create_secret(Name=f"others/{own}/acme/c/f", SecretString="x")
         self.elsewhere = f"aws-sm:others/{own}/acme/c/f"
 
@@ -149,6 +160,10 @@ class AwsWriting(ForeignPlace):
         clients = AwsClients(region=REGION, endpoint_url=url, **named)
         clients._client(parse_reference("aws-sm:a"))
         return clients
+
+    def another(self) -> SecretWriter:
+        clients = self._clients(self._moto.url, self._moto.writer, self._monkeypatch)
+        return AwsSecretsManagerWriter(clients, self._prefix)
 
     def left(self, ref: str) -> Any:
         found = self._moto.admin.list_secrets(
@@ -179,13 +194,16 @@ class AzureWriting(ForeignPlace):
     def __init__(self, azure: AzureStandIn, place: AzurePlace) -> None:
         self._azure = azure
         self._front = uuid.uuid4().hex
-        self.writer = self._to(azure.suffix)
+        self.writer = self.another()
         self.reader = place.backend
         azure.secrets[f"others-{self._front}"] = "x"
         self.elsewhere = f"azure-kv:acme/others-{self._front}"
 
     def _to(self, suffix: str, **named: Any) -> SecretWriter:
         return AzureKeyVaultWriter(AzureClients(suffix=suffix, **named), f"acme/{self._front}")
+
+    def another(self) -> SecretWriter:
+        return self._to(self._azure.suffix)
 
     def left(self, ref: str) -> Any:
         name = ref.partition("/")[2]
