@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_vali
 from credentials.reference import parse_reference
 from credentials.resolver import Resolver
 from hookline.settings.addresses import secret_in_query
+from hookline.settings.connect import ConnectSettings
 from hookline.settings.console import AuditSettings, ConsoleSettings
 from hookline.settings.credentials import CredentialSettings
 from hookline.settings.handlers import ForwardSettings, UpsertSettings
@@ -21,22 +22,13 @@ from hookline.settings.monitor import MonitorSettings
 from hookline.settings.probe import ProbeSettings
 from hookline.settings.telemetry import TelemetrySettings
 from producer.providers.registry import PROVIDERS
+from schemas import topics
 from schemas.connection import Connection, ConnectionState, SecretReference
 from schemas.errors import SecretError
-from schemas.topics import (
-    AUDIT,
-    CONNECT_SESSIONS,
-    CONNECTIONS,
-    DEAD_LETTERS,
-    EVENTS,
-    EXECUTIONS,
-    QUARANTINE,
-    TOKENS,
-    Topic,
-)
 
 SLUG: Final = r"^[a-z0-9][a-z0-9._-]{0,62}$"
 Slug = Annotated[str, StringConstraints(pattern=SLUG)]
+TopicName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,249}$")]
 Listen = Annotated[str, StringConstraints(pattern=r"^\S*:\d{1,5}$")]
 _SCHEMED: Final = re.compile(r"(env|file|vault|aws-sm|azure-kv|sealed):")
 # librdkafka properties that hold a secret: only as a reference.
@@ -247,28 +239,28 @@ class SpoolSettings(_Model):
 class TopicSettings(_Model):
     """Names and shape of the topics."""
 
-    events: str = Field("hookline.events", pattern=r"^[A-Za-z0-9._-]{1,249}$")
-    quarantine: str = Field("hookline.quarantine", pattern=r"^[A-Za-z0-9._-]{1,249}$")
-    dead_letters: str = Field("hookline.dead-letters", pattern=r"^[A-Za-z0-9._-]{1,249}$")
-    connections: str = Field("hookline.connections", pattern=r"^[A-Za-z0-9._-]{1,249}$")
-    executions: str = Field("hookline.executions", pattern=r"^[A-Za-z0-9._-]{1,249}$")
-    tokens: str = Field("hookline.tokens", pattern=r"^[A-Za-z0-9._-]{1,249}$")
-    audit: str = Field("hookline.audit", pattern=r"^[A-Za-z0-9._-]{1,249}$")
-    connect_sessions: str = Field("hookline.connect-sessions", pattern=r"^[A-Za-z0-9._-]{1,249}$")
+    events: TopicName = "hookline.events"
+    quarantine: TopicName = "hookline.quarantine"
+    dead_letters: TopicName = "hookline.dead-letters"
+    connections: TopicName = "hookline.connections"
+    executions: TopicName = "hookline.executions"
+    tokens: TopicName = "hookline.tokens"
+    audit: TopicName = "hookline.audit"
+    connect_sessions: TopicName = "hookline.connect-sessions"
     partitions: int = Field(12, ge=1, le=10_000, description="Of the events topic.")
     replication_factor: int = Field(1, ge=1, le=15)
 
-    def resolved(self) -> tuple[Topic, ...]:
+    def resolved(self) -> tuple[topics.Topic, ...]:
         """Every topic with these names and this many partitions."""
         return (
-            replace(EVENTS, name=self.events, partitions=self.partitions),
-            replace(QUARANTINE, name=self.quarantine),
-            replace(DEAD_LETTERS, name=self.dead_letters),
-            replace(CONNECTIONS, name=self.connections),
-            replace(EXECUTIONS, name=self.executions),
-            replace(TOKENS, name=self.tokens),
-            replace(AUDIT, name=self.audit),
-            replace(CONNECT_SESSIONS, name=self.connect_sessions),
+            replace(topics.EVENTS, name=self.events, partitions=self.partitions),
+            replace(topics.QUARANTINE, name=self.quarantine),
+            replace(topics.DEAD_LETTERS, name=self.dead_letters),
+            replace(topics.CONNECTIONS, name=self.connections),
+            replace(topics.EXECUTIONS, name=self.executions),
+            replace(topics.TOKENS, name=self.tokens),
+            replace(topics.AUDIT, name=self.audit),
+            replace(topics.CONNECT_SESSIONS, name=self.connect_sessions),
         )
 
 
@@ -385,6 +377,7 @@ class Settings(_Model):
     topics: TopicSettings = TopicSettings()
     consumer: ConsumerSettings = ConsumerSettings()
     console: ConsoleSettings = ConsoleSettings()
+    connect: ConnectSettings = ConnectSettings()
     audit: AuditSettings = AuditSettings()
     monitor: MonitorSettings = MonitorSettings()
     probe: ProbeSettings = ProbeSettings()

@@ -66,7 +66,12 @@ class CleaningUp:
         )
 
     async def webhooks(
-        self, tenant: str, flow: FlowState, system: System | None, webhooks: Sequence[str]
+        self,
+        tenant: str,
+        flow: FlowState,
+        system: System | None,
+        webhooks: Sequence[str],
+        notes: list[str] | None = None,
     ) -> list[str]:
         """Those of which nothing more is to be done: removed, or given up on and told."""
         gone = []
@@ -82,6 +87,8 @@ class CleaningUp:
             if why:
                 data = {"connection": flow.connection_id, "system": flow.system, "why": why}
                 log.warning("a webhook stays registered at its system", extra={"data": data})
+                if notes is not None:
+                    notes.append(f"the webhook at {flow.system} stays registered: {why}")
             gone.append(webhook)
         return gone
 

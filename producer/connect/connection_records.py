@@ -129,6 +129,7 @@ class ConnectionRecords:
         await self._reached.turn()
 
     async def _write(self, records: list[tuple[bytes, bytes | None]]) -> None:
+        self._reached.bind()
         loop = asyncio.get_running_loop()
         offset = await loop.run_in_executor(self._pool, self._write_now, records)
         await self._reached.past(offset, _READ_BACK_S)

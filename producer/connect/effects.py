@@ -55,17 +55,15 @@ class Effects:
     def __init__(
         self,
         *,
-        requests: Requests,
         gateway: Requests,
         calls: SystemCalls,
         records: ConnectionRecords,
         arrivals: Arrivals,
         now_us: Callable[[], int],
     ) -> None:
-        """`gateway` may reach our own gateway, wherever it is; `requests` what customers name."""
-        self._requests = requests
+        """`gateway` may reach our own gateway, wherever it is."""
         self._gateway = gateway
-        self._calls = calls
+        self.calls = calls
         self._tokens = calls.tokens
         self._records = records
         self._arrivals = arrivals
@@ -75,7 +73,7 @@ class Effects:
 
     def close(self) -> None:
         """End; what runs in threads ends by itself."""
-        self._calls.close()
+        self.calls.close()
         self._arrivals.close()
 
     async def carry_out(
@@ -123,7 +121,7 @@ class Effects:
         elif isinstance(effect, i.ExchangeCode):
             yield await self._exchange(session, system, effect, cargo)
         elif isinstance(effect, i.RunChecks):
-            values = await self._calls.values(session.tenant, flow, system)
+            values = await self.calls.values(session.tenant, flow, system)
             async for outcome in self._checks(flow, system, values):
                 yield outcome
         elif isinstance(effect, i.MakeSecret):
@@ -136,11 +134,11 @@ class Effects:
         elif isinstance(effect, i.RegisterWebhook):
             yield await self._register(session, system, effect)
         elif isinstance(effect, i.AskForTest):
-            values = await self._calls.values(session.tenant, flow, system)
+            values = await self.calls.values(session.tenant, flow, system)
             call = system.webhook.test.call
             if call is not None:
                 one = flow.webhook_id.partition("\n")[0]
-                await self._calls.call(system, call, values, one)
+                await self.calls.call(system, call, values, one)
             yield i.Sent()
         elif isinstance(effect, i.AwaitEvent):
             async for outcome in self._await(session, effect):
@@ -155,7 +153,7 @@ class Effects:
         try:
             for field, name in names.items():
                 if field in values:
-                    refs[field] = await self._calls.write(session, name, values[field])
+                    refs[field] = await self.calls.write(session, name, values[field])
         except HooklineError as error:
             data = {"session": session.id, "why": str(error)}
             log.warning("a secret was not kept", extra={"data": data})
@@ -187,7 +185,7 @@ class Effects:
         if cargo.code is None or not isinstance(how, OAuthCode):
             return i.Failed(explanation=words.consent_interrupted(system.name))
         ref = session.flow.secrets.get("oauth_verifier")
-        verifier = await self._calls.resolve(ref) if ref and how.pkce else None
+        verifier = await self.calls.resolve(ref) if ref and how.pkce else None
         tokens = await self._tokens.exchange(
             system, session.flow.values, cargo.code, verifier, self._place.redirect_uri
         )
@@ -217,8 +215,8 @@ class Effects:
         yield i.Checked(check=validation.running(flow.checks[0]))
         found: OutgoingAnswer | OutgoingFailure | Unanswered
         try:
-            token = await self._calls.token(system, values)
-            found = await send(self._requests, prepare(system, call, values, token))
+            token = await self.calls.token(system, values)
+            found = await send(self.calls.requests, prepare(system, call, values, token))
         except (OutgoingFailure, Unanswered) as failure:
             found = failure
         seen = validation.judge(
@@ -238,7 +236,7 @@ class Effects:
             connection_id=access.connection, checks=checks_of(system),
         )  # fmt: skip
         done = {check.id: check for check in flow.checks}
-        values = await self._calls.values(tenant, flow, system)
+        values = await self.calls.values(tenant, flow, system)
         async for outcome in self._checks(flow, system, values):
             if isinstance(outcome, i.Checked):
                 done[outcome.check.id] = outcome.check
@@ -306,8 +304,8 @@ class Effects:
         registration, own = system.webhook.registration, system.webhook.secret
         if registration.call is None:
             return i.Failed(explanation=words.not_set_up(system.name))
-        values = await self._calls.values(session.tenant, session.flow, system)
-        answer = await self._calls.call(system, registration.call, values)
+        values = await self.calls.values(session.tenant, session.flow, system)
+        answer = await self.calls.call(system, registration.call, values)
         document = _document(answer)
         ids = registration.ids(document)
         webhook_id = "\n".join(ids) or ("-" if registration.remove is not None else "")
@@ -322,7 +320,7 @@ class Effects:
         try:
             if own.call is not None:
                 document = _document(
-                    await self._calls.call(system, own.call, values, ids[0] if ids else "")
+                    await self.calls.call(system, own.call, values, ids[0] if ids else "")
                 )
             text = _at(document, own.pointer or "/secret")
             if not text:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from typing import Final
 
 from schemas.errors import NotAcknowledged
+
+_LOOK_AGAIN_S: Final = 1.0
 
 
 class Reached:
@@ -37,12 +40,20 @@ class Reached:
             ) from None
 
     async def turn(self) -> None:
-        """Wait until something more is known."""
+        """Wait until something more is known, a second at most."""
+        self.bind()
+        turn = self._turn
+        try:
+            # What came before this loop was known here has woken nobody.
+            async with asyncio.timeout(_LOOK_AGAIN_S):
+                await turn.wait()
+        except TimeoutError:
+            return
+
+    def bind(self) -> None:
+        """From now on what is read wakes those who wait on this event loop."""
         with self._lock:
             self._loop = asyncio.get_running_loop()
-            turn, offset = self._turn, self._offset
-        del offset
-        await turn.wait()
 
     def _wake(self) -> None:
         turn, self._turn = self._turn, asyncio.Event()

@@ -6,115 +6,116 @@ and nowhere else. Everything here is for the console's event loop; what waits is
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
-from enum import StrEnum
-from typing import Protocol
+import hmac
+import re
+import secrets
+from collections.abc import AsyncIterator, Callable
+from typing import Final
 
-import msgspec
+from msgspec.structs import replace
 
-from credentials.secret import MASK, Secret
-from producer.connect.flow.state import Check
-from producer.connect.session import Session, SessionRefused
+from credentials.secret import Secret
+from producer.connect.actions import (
+    Action,
+    ActionKind,
+    CameBack,
+    Catalogue,
+    FlowRefused,
+    WantedSession,
+)
+from producer.connect.connection_records import ConnectionRecords
+from producer.connect.effects import Cargo, Effects
+from producer.connect.flow import form, machine, words
+from producer.connect.flow import inputs as i
+from producer.connect.flow.state import Check, FlowState, Step
+from producer.connect.oauth import state_digest
+from producer.connect.removal import Removal
+from producer.connect.running import FlowRunner
+from producer.connect.session import (
+    Session,
+    SessionRefused,
+    make_session_token,
+    parse_session_token,
+)
+from producer.connect.session_store import SessionStore
 from producer.connect.system import System
 from producer.connect.view import View
-from schemas.errors import HooklineError
+from producer.connect.viewing import may_reveal, view_of
+from schemas.errors import HooklineError, TopicError
 
 __all__ = [
     "Action", "ActionKind", "CameBack", "Catalogue", "ConnectService", "FlowRefused", "Session",
     "SessionRefused", "View", "WantedSession",
 ]  # fmt: skip
 
-
-class Catalogue(Protocol):
-    """The systems there are."""
-
-    def get(self, system_id: str, /) -> System | None:
-        """One of them."""
-
-    def all(self) -> Sequence[System]:
-        """All."""
-
-
-class WantedSession(msgspec.Struct, frozen=True, kw_only=True):
-    """What our user's backend asks for. Without `connection_id` one is made from tenant and system.
-
-    `systems`: those that may be chosen, all if empty; `system` skips choosing; `origin`: of the
-    page that embeds the component; `by`: whose API token it was.
-    """
-
-    tenant: str
-    connection_id: str = ""
-    systems: tuple[str, ...] = ()
-    system: str = ""
-    label: str = ""
-    locale: str = ""
-    origin: str = ""
-    by: str = ""
-
-
-class ActionKind(StrEnum):
-    """What the customer does."""
-
-    CHOOSE = "choose"
-    DETAILS = "details"
-    AUTHORISE = "authorise"
-    REGISTER = "register"
-    RETRY = "retry"
-    BACK = "back"
-    SEND_TEST = "send_test"
-    CANCEL = "cancel"
-
-
-class Action(msgspec.Struct, frozen=True, kw_only=True, repr_omit_defaults=True):
-    """One action, on the revision that the customer saw. `values` may hold secrets."""
-
-    kind: ActionKind
-    revision: int
-    system: str = ""
-    values: Mapping[str, str] = {}
-
-    def __repr__(self) -> str:
-        return f"Action({self.kind}, revision={self.revision}, values={MASK})"
-
-
-class FlowRefused(HooklineError):
-    """An action that the flow does not take now; `view` is how it stands instead.
-
-    `code`: stale (another revision has come between), busy (something is running), not_now (the
-    step does not allow it), ended, unknown_system, invalid (of its form), exists (the wanted
-    connection is there already), unavailable (Kafka or the secret backend is away; try again).
-    """
-
-    def __init__(self, code: str, text: str, view: View | None = None) -> None:
-        super().__init__(text)
-        self.code = code
-        self.text = text
-        self.view = view
-
-
-class CameBack(msgspec.Struct, frozen=True, kw_only=True):
-    """What the page says that the other system sent the customer back to.
-
-    `origin` is that of the embedding page, empty if unknown; `code` is empty where all went well.
-    """
-
-    ok: bool
-    title: str
-    text: str
-    code: str = ""
-    session_id: str = ""
-    system: str = ""
-    origin: str = ""
+_SLUG: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}", re.ASCII)
+_ORIGIN: Final = re.compile(r"(https?://[A-Za-z0-9.:\[\]-]{1,255})?", re.ASCII)
+_LOCALE: Final = re.compile(r"[A-Za-z0-9-]{0,35}", re.ASCII)
+_LETTERS: Final = "0123456789abcdefghijklmnopqrstuvwxyz"
+_MAX_LABEL_CHARS: Final = 200
+_NO_DIGEST: Final = bytes(32)
+_AWAY: Final = "Our service cannot be reached for the moment. Try again in a minute."
 
 
 class ConnectService:
-    """See the module."""
+    """See the module. From `start` to `close`."""
 
-    environment: str
+    def __init__(
+        self,
+        *,
+        environment: str,
+        catalogue: Catalogue,
+        store: SessionStore,
+        records: ConnectionRecords,
+        effects: Effects,
+        now_us: Callable[[], int],
+        session_minutes: int = 30,
+    ) -> None:
+        self.environment = environment
+        self._catalogue = catalogue
+        self._store = store
+        self._records = records
+        self._effects = effects
+        self._now_us = now_us
+        self._lasts_us = session_minutes * 60_000_000
+        self._runner = FlowRunner(store, effects, catalogue, now_us)
+        self._removal = Removal(catalogue, records, effects, now_us)
+
+    def start(self) -> None:
+        """Begin to follow sessions and connections; callable from any thread."""
+        self._store.start()
+        self._records.start()
+
+    async def begin(self) -> None:
+        """Sweep expired sessions from now on; on the event loop, before the first request or with
+        it. Actions do it too."""
+        self._runner.begin()
+
+    async def close(self) -> None:
+        """End what runs on the event loop."""
+        await self._runner.close()
+
+    def stop(self, within_s: float = 2.0) -> None:
+        """End the threads, after the event loop has ended."""
+        self._effects.close()
+        self._store.stop(within_s)
+        self._records.stop(within_s)
+
+    def live(self) -> tuple[bool, str]:
+        """False when only a new process helps, and why."""
+        for good, why in (self._store.live(), self._records.live()):
+            if not good:
+                return False, why
+        return True, ""
+
+    def ready(self) -> tuple[bool, str]:
+        """Whether sessions are known, and if not, why."""
+        problem = self._store.problem
+        return not problem, f"connect sessions are not known: {problem}" if problem else ""
 
     def catalogue(self) -> Catalogue:
         """The systems there are."""
-        raise NotImplementedError
+        return self._catalogue
 
     async def create(self, wanted: WantedSession) -> tuple[Secret, Session]:
         """A new session, and its token, which is shown this once.
@@ -122,41 +123,264 @@ class ConnectService:
         FlowRefused: `exists`, `unknown_system`, `invalid`, `unavailable`. Another open session for
         the same connection ends: its token lets nobody in any more.
         """
-        raise NotImplementedError
+        self._runner.begin()
+        self._check_wanted(wanted)
+        try:
+            await self._make_way(wanted)
+            token, public = make_session_token(self.environment)
+            now_us = self._now_us()
+            session = Session(
+                id=public.id,
+                environment=self.environment,
+                digest=public.digest,
+                tenant=wanted.tenant,
+                connection_id=wanted.connection_id,
+                systems=wanted.systems,
+                system=wanted.system,
+                label=wanted.label,
+                locale=wanted.locale,
+                origin=wanted.origin,
+                created_at_us=now_us,
+                created_by=wanted.by,
+                expires_at_us=now_us + self._lasts_us,
+            )
+            if wanted.system:
+                name = self._name(session, wanted.system)
+                session = _with_flow(session, FlowState(connection_id=name))
+            return token, await self._runner.start(session)
+        except HooklineError as error:
+            if isinstance(error, FlowRefused):
+                raise
+            raise FlowRefused("unavailable", f"{_AWAY} ({error})") from None
 
     async def admit(self, presented: str) -> Session:
         """The session of a token; SessionRefused. One that has ended by `connected` is let in
         until it expires, so that its last view can be shown again."""
-        raise NotImplementedError
+        self._runner.begin()
+        found = parse_session_token(presented.strip())
+        if found.environment != self.environment:
+            raise SessionRefused(
+                "environment", "This link belongs to another environment. Open it there."
+            )
+        session = self._store.get(found.id)
+        # Compared in any case, so that the time does not tell which ids there are.
+        digest = session.digest if session is not None else _NO_DIGEST
+        if not hmac.compare_digest(digest, found.digest) or session is None:
+            raise SessionRefused(
+                "unknown", "This link is not known here. Open it again from where you found it."
+            )
+        if session.flow.step is Step.CANCELLED:
+            raise SessionRefused("ended", words.ENDED[Step.CANCELLED])
+        if self._now_us() >= session.expires_at_us or session.flow.step is Step.EXPIRED:
+            raise SessionRefused("expired", words.ENDED[Step.EXPIRED])
+        return session
 
     async def view(self, session_id: str) -> View:
         """How it stands; SessionRefused if there is none."""
-        raise NotImplementedError
+        return self._view(self._session(session_id))
 
     async def act(self, session_id: str, action: Action) -> View:
         """Do it; the view afterwards, in which something may be running. FlowRefused."""
-        raise NotImplementedError
+        self._runner.begin()
+        session = self._session(session_id)
+        given, cargo = self._input(session, action)
+        try:
+            answer = await self._runner.give(session_id, given, seen=action.revision, cargo=cargo)
+        except HooklineError:
+            raise FlowRefused("unavailable", _AWAY, self._view(session)) from None
+        if answer.code:
+            raise FlowRefused(answer.code, answer.text, self._view(answer.session))
+        if action.kind is ActionKind.AUTHORISE:
+            for task in answer.tasks:
+                await task
+            return self._view(self._session(session_id), cargo.url)
+        return self._view(answer.session)
 
-    def changes(self, session_id: str) -> AsyncIterator[View]:
+    async def changes(self, session_id: str) -> AsyncIterator[View]:
         """First the current view, then each later one; ends when the flow has ended."""
-        raise NotImplementedError
+        self._runner.begin()
+        session = self._session(session_id)
+        while True:
+            yield self._view(session)
+            seen = session.flow.seen
+            while session.flow.seen == seen:
+                if session.flow.ended and not session.flow.running:
+                    return
+                await self._store.turn()
+                session = self._session(session_id)
 
     async def came_back(self, state: str, code: str, error: str) -> CameBack:
         """OAuth's way back, which finds its session by `state`; never raises for bad input."""
-        raise NotImplementedError
+        self._runner.begin()
+        digest = state_digest(state[:500])
+        unknown = CameBack(
+            ok=False, title="This did not work", text=words.CONSENT_USED, code="state_unknown"
+        )
+        try:
+            found = [s for s in self._store.all() if state and s.flow.oauth_state == digest]
+            if not found:
+                return unknown
+            session = found[0]
+            denied = re.sub(r"[^a-z_]", "", error.lower())[:60] or ("" if code else "no_code")
+            if error and not denied:
+                denied = "refused"
+            given = i.Consent(state_digest=digest, denied=denied)
+            cargo = Cargo(code=Secret(code[:4_000]) if code else None)
+            answer = await self._runner.give(session.id, given, cargo=cargo)
+            if answer.code:
+                return unknown
+            for task in answer.tasks:
+                await task
+            session = self._session(session.id)
+        except HooklineError:
+            return CameBack(ok=False, title="This did not work yet", text=_AWAY, code="unavailable")
+        system = self._system(session)
+        name, problem = system.name if system is not None else "", session.flow.problem
+        about = {"session_id": session.id, "system": name, "origin": session.origin}
+        if problem is not None and session.flow.step is Step.AUTHORISE:
+            text = f"{problem.what} {problem.next}"
+            return CameBack(
+                ok=False, title="Access was not given", text=text, code=problem.code, **about
+            )
+        return CameBack(
+            ok=True,
+            title=f"{name} is open to us",
+            text="Close this window and go on in the one before.",
+            **about,
+        )
 
     async def reveal(self, session_id: str) -> Secret:
         """The signing secret that the customer is to paste; FlowRefused where there is none."""
-        raise NotImplementedError
+        session = self._session(session_id)
+        system = self._system(session)
+        if system is None or not may_reveal(session.flow, system):
+            raise FlowRefused("not_now", words.NOT_NOW, self._view(session))
+        try:
+            return await self._effects.calls.resolve(session.flow.secrets["signing_secret"])
+        except HooklineError:
+            raise FlowRefused("unavailable", _AWAY, self._view(session)) from None
 
     async def check(self, connection_id: str) -> tuple[Check, ...]:
         """Try a connection that was made here: the checks of its credentials, run now.
 
         FlowRefused (`not_now`) if it was not made by the connect flow.
         """
-        raise NotImplementedError
+        return await self._removal.check(connection_id)
 
     async def remove(self, connection_id: str, by: str) -> tuple[str, ...]:
         """Take a connection away: refuse its webhooks first, then unregister the webhook at the
         system, delete its secrets, and at last its records. What could not be done, in words."""
-        raise NotImplementedError
+        return await self._removal.remove(connection_id, by)
+
+    def _session(self, session_id: str) -> Session:
+        try:
+            session = self._store.get(session_id)
+        except TopicError:
+            raise FlowRefused("unavailable", _AWAY) from None
+        if session is None:
+            raise SessionRefused("unknown", "There is no such session here. Start again.")
+        return session
+
+    def _system(self, session: Session) -> System | None:
+        return self._catalogue.get(session.flow.system)
+
+    def _view(self, session: Session, consent_url: str = "") -> View:
+        return view_of(
+            session,
+            self._system(session),
+            machine.allowed(session.flow, self._runner.at(session)),
+            self._effects.calls.webhook_url(session.flow.connection_id),
+            consent_url,
+        )
+
+    def _check_wanted(self, wanted: WantedSession) -> None:
+        name = wanted.connection_id
+        wrong = {
+            "tenant": not _SLUG.fullmatch(wanted.tenant),
+            "connection_id": bool(name) and not _SLUG.fullmatch(name),
+            "origin": not _ORIGIN.fullmatch(wanted.origin),
+            "locale": not _LOCALE.fullmatch(wanted.locale),
+            "label": len(wanted.label) > _MAX_LABEL_CHARS or not wanted.label.isprintable(),
+        }
+        if bad := [name for name, is_wrong in wrong.items() if is_wrong]:
+            raise FlowRefused(
+                "invalid",
+                f"{', '.join(bad)}: write up to 63 small letters, digits, dots, dashes or "
+                "underscores for names, https://host for an origin, and a label of one line",
+            )
+        named = {*wanted.systems, *([wanted.system] if wanted.system else [])}
+        if unknown := sorted(one for one in named if self._catalogue.get(one) is None):
+            raise FlowRefused(
+                "unknown_system",
+                f"there is no system {', '.join(unknown)}: `hookline catalogue list` shows them",
+            )
+        if wanted.system and wanted.systems and wanted.system not in wanted.systems:
+            raise FlowRefused("invalid", "system is not one of systems")
+
+    async def _make_way(self, wanted: WantedSession) -> None:
+        if not wanted.connection_id:
+            return
+        exists = FlowRefused(
+            "exists",
+            f"connection {wanted.connection_id} is there already, or is being made: choose another "
+            "id, or remove that one first",
+        )
+        if self._records.there(wanted.connection_id):
+            record = self._records.record(wanted.connection_id)
+            open_ids = {f"connect:{s.id}" for s in self._store.all() if not s.flow.ended}
+            if record is None or record.changed_by not in open_ids:
+                raise exists
+        for session in self._store.all():
+            if session.flow.ended or session.connection_id != wanted.connection_id:
+                continue
+            if session.tenant != wanted.tenant:
+                raise exists
+            await self._runner.give(session.id, i.Cancel())
+
+    def _name(self, session: Session, system: str) -> str:
+        """What the connection will be called."""
+        if session.connection_id:
+            return session.connection_id
+        base = f"{session.tenant}-{system}"[:58]
+        taken = {s.flow.connection_id for s in self._store.all() if s.id != session.id}
+        if base not in taken and not self._records.there(base):
+            return base
+        return f"{base}-" + "".join(secrets.choice(_LETTERS) for _ in range(4))
+
+    def _input(self, session: Session, action: Action) -> tuple[i.FromCustomer, Cargo]:
+        kind = action.kind
+        if kind is ActionKind.CHOOSE:
+            try:
+                name = self._name(session, action.system)
+            except TopicError:
+                raise FlowRefused("unavailable", _AWAY, self._view(session)) from None
+            return i.Choose(system=action.system, connection_id=name), Cargo()
+        if kind in (ActionKind.DETAILS, ActionKind.REGISTER):
+            system = self._system(session)
+            first = kind is ActionKind.DETAILS
+            fields = (
+                []
+                if system is None
+                else (system.fields if first else system.webhook.registration.fields)
+            )
+            filled = form.read(fields, action.values, session.flow.secrets)
+            given = (i.Details if first else i.Register)(
+                values=filled.values,
+                secret_fields=tuple(filled.secrets) if not filled.mistakes else (),
+                mistakes=filled.mistakes,
+            )
+            return given, Cargo(secrets=filled.secrets)
+        return _PLAIN[kind](), Cargo()
+
+
+_PLAIN: Final[dict[ActionKind, Callable[[], i.FromCustomer]]] = {
+    ActionKind.AUTHORISE: i.Authorise,
+    ActionKind.RETRY: i.Retry,
+    ActionKind.BACK: i.Back,
+    ActionKind.SEND_TEST: i.SendTest,
+    ActionKind.CANCEL: i.Cancel,
+}
+
+
+def _with_flow(session: Session, flow: FlowState) -> Session:
+    return replace(session, flow=flow)

@@ -154,6 +154,7 @@ class SessionStore:
             full = known is None and len(self._known().kept) >= MAX_SESSIONS
             if full and not self._known()._forget():
                 raise TopicError(f"there are {MAX_SESSIONS} connect sessions, the most of them")
+        self._reached.bind()
         writer = f"{self._mine}-{uuid4().hex[:8]}"
         offset = await self._write(session, writer)
         await self._reached.past(offset, _READ_BACK_S)

@@ -58,7 +58,7 @@ class SystemCalls:
     ) -> None:
         """`requests` is what may reach the addresses that customers name; `apps` are our OAuth
         clients by system."""
-        self._requests = requests
+        self.requests = requests
         self._writer = writer
         self._resolve = resolve
         self.place = place
@@ -115,7 +115,7 @@ class SystemCalls:
         token = await self.token(system, values)
         put = {**values, "webhook_id": webhook_id} if webhook_id else values
         try:
-            answer = await send(self._requests, prepare(system, call, put, token))
+            answer = await send(self.requests, prepare(system, call, put, token))
         except OutgoingFailure as failure:
             raise Unanswered(failures.failure(failure.kind, failure.host, system)) from None
         if answer.status not in call.ok:
