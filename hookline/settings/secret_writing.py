@@ -9,8 +9,6 @@ from credentials.aws_clients import AwsClients
 from credentials.aws_writer import AwsSecretsManagerWriter
 from credentials.azure_clients import AzureClients
 from credentials.azure_writer import AzureKeyVaultWriter
-from credentials.environment import EnvironmentBackend
-from credentials.file import FileBackend
 from credentials.resolver import Resolver
 from credentials.sealed import SealedWriter
 from credentials.secret import Secret
@@ -35,19 +33,17 @@ def secret_writer(
     backend: str,
     prefix: str,
     *,
-    environ: Mapping[str, str],
     resolver: Resolver,
     on_secret: Callable[[Secret], None],
 ) -> SecretWriter:
     """The writer of a backend; nothing is asked of it yet.
 
-    `resolver` is this process's, and sees each change at once; `on_secret` sees each secret before
-    it is written, and all that opens the backend. ConfigurationError, with what to write, if the
-    backend is not set up or the prefix is not of its form; `prefix` may be empty for `sealed`.
+    `resolver` is this process's: it has what opens the backend, and sees each change at once.
+    `on_secret` sees each secret before it is written. ConfigurationError, with what to write, if
+    the backend is not set up or the prefix is not of its form; it may be empty for `sealed`.
     """
-    local = Resolver([EnvironmentBackend(environ), FileBackend()], on_secret)
     try:
-        writer = _writer(credentials, backend, prefix, local, on_secret)
+        writer = _writer(credentials, backend, prefix, resolver, on_secret)
     except SecretReferenceError as error:
         raise ConfigurationError(f"the prefix of secrets in {backend}: {error}") from None
     return WatchedWriter(writer, on_secret=on_secret, on_changed=resolver.expire)
@@ -57,7 +53,7 @@ def _writer(
     credentials: CredentialSettings,
     backend: str,
     prefix: str,
-    local: Resolver,
+    resolver: Resolver,
     on_secret: Callable[[Secret], None],
 ) -> SecretWriter:
     match backend:
@@ -67,14 +63,14 @@ def _writer(
                     "secrets are to be kept in the sealed file, and credentials.sealed is not set: "
                     "write its path, and its key, which `hookline secrets seal-key --to FILE` makes"
                 )
-            return SealedWriter(credentials.sealed.file(local.resolve, on_secret), prefix)
+            return SealedWriter(credentials.sealed.file(resolver.resolve, on_secret), prefix)
         case "vault":
             if credentials.vault is None:
                 raise ConfigurationError(
                     "secrets are to be kept in Vault, and credentials.vault is not set: write its "
                     "address and how to log in (docs/secrets.md)"
                 )
-            return VaultWriter(credentials.vault.session(local.resolve), prefix)
+            return VaultWriter(credentials.vault.session(resolver.resolve), prefix)
         case "aws-sm":
             aws = credentials.aws
             clients = AwsClients(

