@@ -25,6 +25,7 @@ _COMMANDS: Final = {
     "dead-letters": "See, redrive or discard what was given up on.",
     "connections": "See and change which connections there are; pause, revoke.",
     "catalogue": "See and search the systems that can be connected; write entries.",
+    "connect-sessions": "Make a link on which a customer connects a system.",
     "tokens": "Make, list, rotate and revoke API tokens.",
     "audit": "See who changed what, when and from where.",
     "topics": "Create and check Kafka's topics.",

@@ -23,6 +23,7 @@ from hookline.commands.connection_editing import (
     secret_state,
     session,
 )
+from hookline.commands.connection_files import export, import_
 from hookline.commands.letter_filter import ago, lines, printable
 from hookline.settings.loading import Settings, check
 from hookline.settings.yaml_source import read_source
@@ -37,6 +38,10 @@ _WITHIN = "every gateway does so within a second"
 @click.group("connections")
 def command() -> None:
     """See and change which connections there are; every gateway follows at once."""
+
+
+command.add_command(export)
+command.add_command(import_)
 
 
 @command.command("list")

@@ -36,6 +36,8 @@ _SECRET_PLACES: Final = frozenset(
         "role_id",
         "secret_id",
         "endpoint_url",
+        "client_secret",
+        "app_secret",
         *SECRET_PROPERTIES,
     }
 )

@@ -15,7 +15,9 @@ from credentials.reference import parse_reference
 from producer.connections.clients import TopicAccess, TopicWriter, read_to_end
 from producer.connections.ledger import Ledger
 from schemas.codec import CONNECTION, REVOCATION
+from schemas.connect_codec import CONNECTION_ACCESS
 from schemas.connection import Connection
+from schemas.connection_access import ConnectionAccess
 from schemas.connection_record import ConnectionRecord, RecordKey, Revocation, Writer
 from schemas.errors import NotAcknowledged, TopicError
 
@@ -77,6 +79,14 @@ class Editor:
             f"connection {connection_id} is being changed by somebody else again and again: look "
             "at it with `hookline connections show`, then try again"
         )
+
+    def put_access(self, access: ConnectionAccess) -> None:
+        """Write how a connection's system is reached, in place of what there was."""
+        for ref in access.credentials.values():
+            parse_reference(ref)
+        key = RecordKey(self.environment, access.connection, access=True).encode()
+        known = self.ledger.next_offset
+        self._read_back(key, known, self._write(key, CONNECTION_ACCESS.encode(access)))
 
     def revoke(self, connection_id: str, secret_name: str = "") -> None:
         """A connection or a secret of it is accepted no more. Needs nothing to be readable."""
