@@ -1,4 +1,4 @@
-"""Codecs of what the connect flow keeps; nothing else decodes it.
+"""Codecs of what the connect flow and the API keep; nothing else decodes it.
 
 A field that is a time ends in `_us` here and in nothing there.
 """
@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import msgspec
 
+from schemas.api_answer import AnswerPhase, ApiAnswer
 from schemas.codec import Codec, load_schemas
 from schemas.connect_session import ConnectSession
 from schemas.connection_access import ConnectionAccess
@@ -30,9 +31,16 @@ def _access_from_record(record: dict[str, Any]) -> ConnectionAccess:
     return ConnectionAccess(**record)
 
 
+def _answer_from_record(record: dict[str, Any]) -> ApiAnswer:
+    record["at_us"] = record.pop("at")
+    record["phase"] = AnswerPhase(record["phase"])
+    return ApiAnswer(**record)
+
+
 CONNECT_SESSION: Final = Codec[ConnectSession](
     load_schemas("connect_session"), _to_record, _session_from_record
 )
 CONNECTION_ACCESS: Final = Codec[ConnectionAccess](
     load_schemas("connection_access"), _to_record, _access_from_record
 )
+API_ANSWER: Final = Codec[ApiAnswer](load_schemas("api_answer"), _to_record, _answer_from_record)

@@ -139,11 +139,11 @@ CONNECT_SESSIONS: Final = Topic(
     retention_ms=2 * DAY_MS,
     cleanup="compact,delete",
     max_message_bytes=1024 * 1024,
-    key="environment/session id",
-    value="ConnectSession, Avro single-object",
+    key="environment/session id; environment/answers/digest",
+    value="ConnectSession, ApiAnswer; Avro single-object",
     written_by="console, operators",
     read_by="console",
-    purpose="customers on their way through the connect flow; no secret of theirs",
+    purpose="customers on their way through the connect flow, the API's kept answers; no secret",
 )
 
 ALL: Final = (

@@ -23,6 +23,7 @@ async def audited(
     connection: str = "",
     details: Mapping[str, object] | None = None,
     urgent: bool = False,
+    via: str = "console",
 ) -> AsyncIterator[Change]:
     """A change by the visitor: its intent is in the audit log before, how it ended after.
 
@@ -36,7 +37,7 @@ async def audited(
     actor = Actor(
         who=visitor.admission.token_id,
         who_name=visitor.admission.name,
-        via="console",
+        via=via,
         from_where=visitor.from_where,
     )
     change = await run_in_threadpool(

@@ -24,11 +24,13 @@ from consumer.stores.operations import Operations
 from credentials.resolver import Resolver
 from hookline.processes.access import TokenFollower, audit_log, now_us
 from hookline.processes.alerting import open_alert_store
+from hookline.processes.console_api import ConsoleApi
 from hookline.processes.gateway_registry import topic_access
 from hookline.processes.monitor_stores import open_questions
 from hookline.processes.process import Process, set_up
 from hookline.processes.stores import open_operations
 from hookline.settings.loading import Settings
+from producer.connections.followed import Together
 from producer.connections.follower import Follower
 from schemas.errors import ConfigurationError
 
@@ -66,7 +68,9 @@ def run(settings: Settings) -> int:
     process = set_up("hookline-console", settings, os.environ)
     tokens = TokenFollower(settings, process.resolver, "console")
     directory = FollowedDirectory(settings.environment)
-    connections = Follower(topic_access(settings, process.resolver), directory)
+    api = ConsoleApi(settings, process.resolver)
+    connections = Follower(topic_access(settings, process.resolver), Together(directory, api.book))
+    api.book.reason = lambda: connections.problem
     gate = Gate(
         tokens.tokens,
         GateRules(public_url=settings.console.public_url, proxies=tuple(settings.console.proxies)),
@@ -79,7 +83,7 @@ def run(settings: Settings) -> int:
     def ready() -> tuple[bool, str]:
         return tokens.ready()
 
-    app = build(parts, gate, live=tokens.live, ready=ready)
+    app = build(parts, gate, live=tokens.live, ready=ready, api=api.api)
     host, _, port = settings.console.listen.rpartition(":")
     server = uvicorn.Server(
         uvicorn.Config(
@@ -106,6 +110,7 @@ def run(settings: Settings) -> int:
         signal.signal(number, lambda *_: None)
     tokens.start()
     connections.start()
+    api.start()
     app.state.warmer.start()
     try:
         log.info("console started", extra={"data": {"listen": settings.console.listen}})
@@ -119,6 +124,7 @@ def run(settings: Settings) -> int:
     finally:
         app.state.warmer.stop()
         connections.stop(2.0)
+        api.stop(2.0)
         tokens.close()
         process.telemetry.shutdown(5.0)
     log.info("console stopped")

@@ -16,6 +16,7 @@ from tests.schemas.compatibility import declared, must_read, problems
 AVRO = resources.files("schemas").joinpath("avro")
 #: SHA-256 of each released file. A new version adds a line; no line ever changes.
 RELEASED = {
+    "api_answer.v1.avsc": "698dbdc05c495280d4cb67aa71be028b21e1e5e3f7bd8cf93ea79dd8ce3f3436",
     "api_token.v1.avsc": "0ba2a40c97959cbafc2dc40fc5163fc6b229c6fae18cf3ce626a07ff7bf5f85c",
     "audit.v1.avsc": "25437ec03d31cc97fc4404712f154ddf283b72d2bb96ebbcfceeebf04d7366a0",
     "connect_session.v1.avsc": "36a8eb83a74899e67eb734d5898ee355b39e5b03d46e6c7fadaaed65beb5d055",
@@ -32,7 +33,7 @@ RELEASED = {
 RECORDS = (
     *("api_token", "audit", "connection", "dead_letter", "event", "executions"),
     *("receptions", "revocation", "token_revocation", "token_use"),
-    *("connect_session", "connection_access"),
+    *("connect_session", "connection_access", "api_answer"),
 )
 
 
