@@ -232,7 +232,7 @@ def not_its_answer(system: System) -> Explanation:
 
 def missing_scopes(system: System, missing: Sequence[str]) -> Explanation:
     """The credentials are good, and not for all that is needed."""
-    listed = ", ".join(missing)
+    listed = ", ".join(one.replace("|", " or ") for one in missing)
     return Explanation(
         code="scopes_missing",
         what=f"These credentials lack permission: {listed}.",
