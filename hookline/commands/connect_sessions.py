@@ -64,7 +64,7 @@ def create(
     )
     audit = command_audit(settings, resolver, redactor)
     with audit.change(
-        "connect-session.create", connection or tenant, connection=connection, tenant=tenant
+        "connect_session.create", connection or tenant, connection=connection, tenant=tenant
     ):
         token, session = asyncio.run(_create(service, wanted))
     link = hosted_link(_base(settings), token).reveal()
