@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import secrets
-import time
 from collections.abc import Awaitable, Callable
 from typing import Final, cast
 
@@ -16,14 +14,13 @@ from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response, StreamingResponse
 from starlette.routing import Route
-from starlette.types import ASGIApp, Message, Receive, Send
-from starlette.types import Scope as AsgiScope
 
 from console.access import AccessMiddleware, Gate, guarded, local_path, public, visitor_of
 from console.access.auditing import audited
 from console.api import Api, ApiDoor
 from console.connect import ConnectDoor, ConnectHttp
 from console.live import Live
+from console.page_id import PageId, page_id
 from console.pages import alerts, connections, dead_letters, events, overview, parked, requests
 from console.problems import Problem
 from console.remembering import Remembered
@@ -33,7 +30,6 @@ from console.warming import Warmer
 from consumer.monitor.contract import Questions
 from schemas.api_token import Scope
 from schemas.errors import HooklineError
-from schemas.request_id import RANDOM_BYTES, current_request_id, make
 
 log = logging.getLogger("hookline.console")
 
@@ -107,20 +103,14 @@ class Console:
         ]
         self._gate.check_routes(routes)
         # Its own admission, so it stands before the console's: a customer is no visitor.
-        door = (
-            [Middleware(ConnectDoor, connect=self._connect, gate=self._gate)]
-            if self._connect is not None
-            else []
-        )
+        door = []
+        if self._connect is not None:
+            door.append(Middleware(ConnectDoor, connect=self._connect, gate=self._gate))
         if self._api is not None:
             door.append(Middleware(ApiDoor, api=self._api, gate=self._gate))
         return Starlette(
             routes=routes,
-            middleware=[
-                Middleware(_PageId),
-                *door,
-                Middleware(AccessMiddleware, gate=self._gate),
-            ],
+            middleware=[Middleware(PageId), *door, Middleware(AccessMiddleware, gate=self._gate)],
             exception_handlers={
                 Problem: self._problem,
                 HTTPException: self._http_problem,
@@ -351,39 +341,10 @@ def _some(names: list[str]) -> str:
     return ", ".join(names[:_MAX_NAMED]) + (f", and {more} more" if more > 0 else "")
 
 
-def page_id(request: Request) -> bytes:
-    """The request id of a page, as its log lines have it."""
-    found: bytes = request.state.page_id
-    return found
-
-
 def theme_of(request: Request) -> str:
     """The colours that this browser has chosen; empty: its system's."""
     chosen = request.cookies.get("hookline-theme", "")
     return chosen if chosen in THEMES else ""
-
-
-class _PageId:
-    """Gives each request an id of our own, in its log lines, its page and `X-Request-ID`."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
-        """ASGI."""
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        own = make(time.time_ns() // 1_000_000, secrets.token_bytes(RANDOM_BYTES))
-        scope.setdefault("state", {})["page_id"] = own
-        current_request_id.set(own)
-
-        async def sent(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                message["headers"] = [*message["headers"], (b"x-request-id", own.hex().encode())]
-            await send(message)
-
-        await self._app(scope, receive, sent)
 
 
 def _well() -> tuple[bool, str]:

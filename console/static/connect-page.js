@@ -18,6 +18,10 @@
   if (parameters.get("dir") === "rtl") document.documentElement.dir = "rtl";
   addEventListener("hashchange", open);
   element.addEventListener("error", () => keep(""));
-  element.addEventListener("close", () => { keep(""); window.close(); });
+  element.addEventListener("close", (event) => {
+    keep("");
+    // A page that was opened by a link stays: it says itself that it can be closed.
+    if (event.detail.reason === "done" && (window.opener || history.length === 1)) window.close();
+  });
   open();
 }

@@ -380,6 +380,7 @@ class HooklineConnect extends HTMLElement {
   #busy = "";
   #over = "";
   #acted = false;
+  #streaming = false;
   #said = new Map();
   #parts;
   #wake = () => {};
@@ -469,7 +470,7 @@ class HooklineConnect extends HTMLElement {
       const end = () => attempt.abort();
       ended.addEventListener("abort", end);
       let watch = setTimeout(end, FIRST_MS);
-      const alive = () => { clearTimeout(watch); watch = setTimeout(end, SILENCE_MS); };
+      const alive = () => { clearTimeout(watch); watch = setTimeout(end, SILENCE_MS); this.#streaming = true; };
       let first = true;
       try {
         this.#take(await this.#api.ask("state", attempt.signal));
@@ -501,6 +502,7 @@ class HooklineConnect extends HTMLElement {
         if (error instanceof Refusal && error.seconds) wait = Math.min(LONGEST_WAIT_MS, error.seconds * 1000);
         else if (!(error instanceof Refusal && error.status === 503 && this.#view)) this.#lost();
       } finally {
+        this.#streaming = false;
         clearTimeout(watch);
         ended.removeEventListener("abort", end);
         attempt.abort();
@@ -579,10 +581,13 @@ class HooklineConnect extends HTMLElement {
     try {
       for (let sent = 1; ; sent += 1) {
         try {
-          this.#take(await this.#api.ask("actions", signal, body));
+          const view = await this.#api.ask("actions", signal, body);
+          this.#reached();
+          this.#take(view);
           return this.#view;
         } catch (error) {
           if (signal.aborted) return null;
+          if (error instanceof Refusal) this.#reached();
           if (error instanceof Refusal && error.view) {
             // Sent twice, since the first answer was lost: it is how we wanted it.
             if (error.code === "stale" && sent === 1) this.#note(this.#t("stale"));
@@ -602,6 +607,8 @@ class HooklineConnect extends HTMLElement {
         }
       }
     } finally {
+      // What was lost was this alone.
+      if (this.#streaming) this.#reached();
       if (!signal.aborted) this.#setBusy("");
       this.#acted = false;
     }
@@ -700,7 +707,7 @@ class HooklineConnect extends HTMLElement {
   }
   #guidance(list, title) {
     if (!list?.length) return null;
-    return node("aside", { class: "guidance", "aria-labelledby": "guidance" }, node("h3", { id: "guidance" }, title), this.#numbered(list));
+    return node("section", { class: "guidance", "aria-labelledby": "guidance" }, node("h3", { id: "guidance" }, title), this.#numbered(list));
   }
   #numbered(list) {
     return node("ol", { class: "numbered" }, list.map((guide) => {

@@ -21,8 +21,9 @@ def connect(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ConnectStage]:
     made.close()
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Any]:
+    # Not longer: while it runs, no test can run an event loop of its own.
     running = browser()
     try:
         found = running.__enter__()

@@ -133,10 +133,6 @@ class FakeService(ConnectService):
         flow = self._flows[parse_session_token(token).id]
         self._become(flow, **changes)
 
-    async def create(self, wanted: WantedSession) -> tuple[Secret, Session]:
-        token = self.make(wanted)
-        return Secret(token), self._flows[parse_session_token(token).id].session
-
     async def admit(self, presented: str) -> Session:
         found = parse_session_token(presented)
         flow = self._flows.get(found.id)
