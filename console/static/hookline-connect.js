@@ -135,6 +135,9 @@ const STYLE = `
 *, *::before, *::after { box-sizing: border-box; }
 h2, h3, p, ol, ul, dl, dd { margin: 0; padding: 0; }
 ol, ul { list-style: none; }
+/* Each text runs as its own letters do, and stands where the page's begin. */
+p, h2, h3, label, button, summary, option, .numbered li > span, .checks li > span, .words span { unicode-bidi: plaintext; }
+:host(:dir(rtl)) { text-align: right; }
 .frame { container-type: inline-size; background: var(--_ground); border: 1px solid var(--_edge); border-radius: var(--hookline-radius, 12px); overflow-wrap: anywhere; }
 .inside { padding: 1.25em; }
 .for-reader { position: absolute; inline-size: 1px; block-size: 1px; overflow: hidden; clip-path: inset(50%); white-space: nowrap; }
@@ -169,7 +172,7 @@ input[aria-invalid="true"], select[aria-invalid="true"] { border-color: var(--_b
 button { font: inherit; overflow-wrap: normal; font-weight: 600; cursor: pointer; border-radius: 0.5em; border: 1px solid var(--_strong-edge); background: transparent; color: inherit; padding: 0.55em 1em; min-block-size: 2.75em; text-decoration: none; }
 button.first { background: var(--_accent); border-color: var(--_accent); color: var(--_on-accent); }
 button.plain { border-color: transparent; color: var(--_soft); padding-inline: 0.5em; font-weight: 400; text-decoration: underline; text-underline-offset: 0.2em; }
-button.link { border: 0; padding: 0.1em 0; min-block-size: 1.5em; color: inherit; text-decoration: underline; font-weight: 400; text-align: start; }
+button.link { border: 0; padding: 0.1em 0; min-block-size: 1.5em; color: inherit; text-decoration: underline; font-weight: 400; text-align: inherit; }
 button:hover { border-color: var(--_ink); }
 button.first:hover { filter: brightness(1.08); }
 button[aria-disabled="true"] { opacity: 0.65; cursor: default; }
@@ -184,7 +187,7 @@ a { color: var(--_accent); text-underline-offset: 0.2em; }
 .numbered li { counter-increment: number; display: grid; grid-template-columns: 1.75em minmax(0, 1fr); }
 .numbered li::before { content: counter(number) "."; color: var(--_soft); font-variant-numeric: tabular-nums; }
 .systems { display: grid; gap: 0.6em; }
-.systems button { display: flex; gap: 0.75em; align-items: center; inline-size: 100%; block-size: 100%; text-align: start; border-color: var(--_edge); padding: 0.75em; }
+.systems button { display: flex; gap: 0.75em; align-items: center; inline-size: 100%; block-size: 100%; text-align: inherit; border-color: var(--_edge); padding: 0.75em; }
 .systems button:hover { border-color: var(--_accent); }
 .systems .about { display: -webkit-box; -webkit-line-clamp: 2; -webkit-box-orient: vertical; overflow: hidden; font-weight: 400; font-size: 0.875em; line-height: 1.4; color: var(--_soft); }
 .systems .words { min-inline-size: 0; }

@@ -41,3 +41,12 @@ def fresh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     made = Stage(tmp_path_factory.mktemp("console"), [])
     yield made
     made.close()
+
+
+@pytest.fixture(autouse=True)
+def plain(connect: ConnectStage) -> Iterator[None]:
+    """What a test has made of the service is undone."""
+    yield
+    connect.service.hold.clear()
+    connect.service.refuse.clear()
+    connect.service.evil = lambda text: text

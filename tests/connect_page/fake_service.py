@@ -1,7 +1,6 @@
-"""A connect service with a script in place of the world: the same interface, every state and error.
+"""A connect service with a script in place of the world: the same interface, every state.
 
-What the customer enters says what happens: a token that begins with `bad` is not accepted, one with
-`scope` lacks a permission, and so on. `hold` names checks that wait until they are released.
+What the customer enters says what happens (`FAILURES`); `hold` names checks that wait.
 """
 
 from __future__ import annotations
@@ -130,8 +129,7 @@ class FakeService(ConnectService):
 
     def put(self, token: str, **changes: object) -> None:
         """Make it stand otherwise; called on the loop."""
-        flow = self._flows[parse_session_token(token).id]
-        self._become(flow, **changes)
+        self._become(self._flows[parse_session_token(token).id], **changes)
 
     async def admit(self, presented: str) -> Session:
         found = parse_session_token(presented)
