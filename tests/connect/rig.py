@@ -45,13 +45,15 @@ class Rig:
         self.events = broker.create_topic(
             f"events-{unique}", 2, message_timestamp_type="LogAppendTime"
         )
-        key = new_seal_key()
-        self.file = SealedFile(folder / "sealed", lambda: key)
+        self.key = new_seal_key()
+        self.path = folder / "sealed"
+        self.file = SealedFile(self.path, lambda: self.key)
         self.resolver = Resolver([SealedBackend(self.file)])
         self.catalogue = Catalogue(systems)
         self.vendor = Vendor(SECRET)
         #: How far our clock is ahead.
         self.ahead_us = 0
+        self.gateway_url = self.vendor.url
         self._producer = Producer({"bootstrap.servers": broker.bootstrap_servers})
 
     def now_us(self) -> int:
@@ -75,7 +77,7 @@ class Rig:
             apps=apps,
             place=Place(
                 gateway_url="https://hooks.example",
-                gateway_check_url=self.vendor.url,
+                gateway_check_url=self.gateway_url,
                 redirect_uri="https://console.example/connect/callback",
                 gateway_wait_s=5.0,
             ),

@@ -26,11 +26,12 @@ def system(
     how: str = "api",
     source: str = "generated",
     test: str = "registration",
+    secret_format: str = "whsec",
     **more: Any,
 ) -> System:
     """One entry; by default with an address, a token, and everything by API."""
     registration: dict[str, Any] = {"how": how, "events": ["item.changed"]}
-    secret: dict[str, Any] = {"source": source}
+    secret: dict[str, Any] = {"source": source, "format": secret_format}
     if how == "api":
         registration |= {
             "call": {

@@ -148,7 +148,7 @@ def test_by_hand_the_secret_is_shown_to_be_pasted_and_the_gateway_knows_before(r
             assert view.webhook is not None
             assert view.webhook.has_secret
             secret = (await service.reveal(session.id)).reveal()
-            assert len(secret) == 64
+            assert secret.startswith("whsec_")
             assert secret.encode() not in msgspec.json.encode(view)
             await act(service, session.id, ActionKind.REGISTER)
             await reach(service, session.id, lambda v: v.step == "test")
@@ -265,5 +265,78 @@ def test_a_session_is_not_for_another_tenants_connection_and_the_newer_one_count
                 with pytest.raises(SessionRefused) as unknown:
                     await service.admit(text)
                 assert unknown.value.reason == "unknown"
+
+    asyncio.run(go())
+
+
+def test_what_the_system_does_not_let_us_take_away_is_tried_again(rig: Rig) -> None:
+    async def go() -> None:
+        async with rig.running() as service:
+            _, session = await service.create(wanted("plain", connection_id="acme-plain"))
+            rig.vendor.known.add("acme-plain")
+            await act(service, session.id, ActionKind.DETAILS, values=details(rig))
+            await reach(service, session.id, lambda v: v.step == "test")
+            rig.vendor.instead["/hooks/hook-1"] = (503, {}, b"")
+            await act(service, session.id, ActionKind.CANCEL)
+            # The connection takes nothing any more; what it takes to remove the webhook is kept.
+            await until(lambda: not service._records.there("acme-plain"))
+            await until(lambda: not service._store.get(session.id).flow.running)  # type: ignore[union-attr]
+            assert rig.vendor.hooks
+            assert rig.names()
+            rig.vendor.instead.clear()
+            # Due now, not in half a minute.
+            service._runner._tidied[session.id] = (0, 1)
+            await until(lambda: not rig.vendor.hooks and rig.names() == [])
+
+    asyncio.run(go())
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "code", "step"),
+    [
+        ("/me", 404, "not_found", "validate"),
+        ("/me", 429, "rate_limited", "validate"),
+        ("/hooks", 403, "permission_missing", "register"),
+        ("/hooks", 500, "system_failing", "register"),
+    ],
+)
+def test_each_refusal_is_explained_where_it_happens_and_retry_goes_on(
+    rig: Rig, path: str, status: int, code: str, step: str
+) -> None:
+    async def go() -> None:
+        async with rig.running() as service:
+            _, session = await service.create(wanted("plain", connection_id="acme-plain"))
+            rig.vendor.known.add("acme-plain")
+            rig.vendor.instead[path] = (status, {}, b"<script>alert(1)</script>")
+            await act(service, session.id, ActionKind.DETAILS, values=details(rig))
+            view = await reach(service, session.id, lambda v: v.problem is not None)
+            assert view.problem is not None
+            assert (view.problem.code, view.step) == (code, step)
+            assert b"<script>" not in msgspec.json.encode(view)
+            rig.vendor.instead.clear()
+            await act(service, session.id, ActionKind.RETRY)
+            await reach(service, session.id, lambda v: v.step == "test")
+            view = await act(service, session.id, ActionKind.BACK)
+            assert view.step == "details"
+            view = await reach(service, session.id, lambda v: not v.busy)
+            assert rig.vendor.hooks == {}
+            assert not service._records.there("acme-plain")
+            assert {name.split(".")[1] for name in rig.names()} == {"token"}
+            assert view.form is not None
+            (token,) = [field for field in view.form.fields if field.secret]
+            assert (token.value, token.filled) == ("", True)
+
+    asyncio.run(go())
+
+
+def test_a_gateway_that_does_not_know_the_connection_is_told(rig: Rig) -> None:
+    async def go() -> None:
+        async with rig.running() as service:
+            _, session = await service.create(wanted("plain", connection_id="acme-plain"))
+            await act(service, session.id, ActionKind.DETAILS, values=details(rig))
+            view = await reach(service, session.id, lambda v: v.problem is not None)
+            assert view.problem is not None
+            assert view.problem.code == "gateway_silent"
+            assert not rig.vendor.hooks
 
     asyncio.run(go())
