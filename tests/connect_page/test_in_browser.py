@@ -195,7 +195,13 @@ def test_nothing_of_a_secret_stays_in_the_page(chromium: Any, connect: ConnectSt
     assert secret.input_value() == ""
     assert secret.get_attribute("type") == "password"
     page.get_by_text("Leave it empty to keep it").wait_for()
+    # And at once, while the request is under way: it may never be answered.
+    held: list[Any] = []
+    page.route("**/connect/api/actions", lambda route: held.append(route))
     fill(page, MARKED)
+    until(page, lambda: len(held) == 1, "the form is sent")
+    assert secret.input_value() == ""
+    held[0].continue_()
     page.locator("li.is-running").wait_for()
     everything = """() => {
       const texts = [location.href, document.cookie, JSON.stringify(history.state),
