@@ -8,7 +8,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
 #: Of a tenant, a connection, a secret: as on the topics.
 PART = r"^[a-z0-9][a-z0-9._-]{0,62}$"
@@ -22,6 +22,10 @@ Origin = Annotated[
     str, StringConstraints(max_length=300, pattern=r"^https?://[A-Za-z0-9.\[\]:-]{1,250}$")
 ]
 Locale = Annotated[str, StringConstraints(pattern=r"^[A-Za-z]{2,3}(-[A-Za-z0-9]{1,8}){0,3}$")]
+#: JSON knows no integers: 60.0 is 60.
+Whole = Annotated[
+    int, BeforeValidator(lambda v: int(v) if isinstance(v, float) and v.is_integer() else v)
+]
 State = Literal["active", "paused", "revoked", "unreadable"]
 
 
@@ -233,7 +237,7 @@ class Tested(Answered):
 class Rotation(Asked):
     """How long the old secret counts beside the new one."""
 
-    overlap_s: int = Field(
+    overlap_s: Whole = Field(
         7 * 86_400,
         ge=0,
         le=90 * 86_400,
