@@ -1,4 +1,7 @@
-"""`python -m tests.alerts.docs`: docs/alerts.md, made of the rules and of how soon each fires."""
+"""`python -m tests.alerts.docs`: docs/alerts.md, made of the rules and of how soon each fires.
+
+The times from real causes are those of the last `python -m tests.chaos alerts --table …`.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,8 @@ from consumer.monitor.alerts.rules import load_rules
 from tests.alerts.faults import SCENARIOS, Scenario
 from tests.alerts.playing import play
 
-HEAD = (Path(__file__).parent / "docs_head.md").read_text("utf-8")
+_FOLDER = Path(__file__).parent
+HEAD = (_FOLDER / "docs_head.md").read_text("utf-8")
 
 
 def page() -> str:
@@ -27,8 +31,14 @@ def page() -> str:
             f"| [{scenario.rule}](#{scenario.rule.lower()}) | {scenario.what} | "
             f"{_time(fired_s - scenario.warm_s, scenario)} | {_time(after_s, scenario)} |"
         )
+    real = "".join(
+        (_FOLDER / name).read_text("utf-8") for name in ("docs_real.md", "docs_real_table.md")
+    )
     return (
-        HEAD + "\n".join(rows) + "\n\n## The packaged rules\n\n" + alerts_page(list(rules.values()))
+        HEAD
+        + "\n".join(rows)
+        + f"\n\n{real}\n## The packaged rules\n\n"
+        + alerts_page(list(rules.values()))
     )
 
 

@@ -22,7 +22,8 @@ def test_the_page_has_every_rule_as_it_is_under_the_heading_that_its_alert_links
         link = rule.runbook_link("docs/alerts.md")
         assert link == f"docs/alerts.md#{rule.name.lower()}"
         assert f"\n### {rule.name}\n" in page
-        assert f"| [{rule.name}](#{rule.name.lower()}) |" in page, "it has no time to fire"
+        # By simulation, and from a real cause.
+        assert page.count(f"\n| [{rule.name}](#{rule.name.lower()}) |") == 2, rule.name
 
 
 def test_the_dashboards_files_are_what_the_boards_say() -> None:
