@@ -154,15 +154,19 @@ class ConnectService:
             raise FlowRefused("unavailable", f"{_AWAY} ({error})") from None
 
     async def admit(self, presented: str) -> Session:
-        """The session of a token; SessionRefused. One that has ended by `connected` is let in
-        until it expires, so that its last view can be shown again."""
+        """The session of a token; SessionRefused, or FlowRefused (`unavailable`) while sessions are
+        not known. One that has ended by `connected` is let in until it expires, so that its last
+        view can be shown again."""
         self._runner.begin()
         found = parse_session_token(presented.strip())
         if found.environment != self.environment:
             raise SessionRefused(
                 "environment", "This link belongs to another environment. Open it there."
             )
-        session = self._store.get(found.id)
+        try:
+            session = self._store.get(found.id)
+        except TopicError:
+            raise FlowRefused("unavailable", _AWAY) from None
         # Compared in any case, so that the time does not tell which ids there are.
         digest = session.digest if session is not None else _NO_DIGEST
         if not hmac.compare_digest(digest, found.digest) or session is None:
