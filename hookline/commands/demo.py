@@ -25,6 +25,7 @@ from rich.console import Console
 from rich.live import Live
 
 from hookline.demo.children import Child, Line, command_environ
+from hookline.demo.people import People
 from hookline.demo.screen import Picture, waterfall
 from hookline.demo.traffic import Sender, Sent, plan, send
 from hookline.demo.verdict import judge, read_effects
@@ -40,6 +41,10 @@ _HMAC_OPTIONS = {
     "resource_id": "body:/data/id",
     "occurred_at": "body:/created_at",
 }
+_TOPICS = (
+    "events", "quarantine", "dead_letters", "connections", "executions", "tokens", "audit",
+    "connect_sessions",
+)  # fmt: skip
 _CONNECTIONS: tuple[tuple[str, str, dict[str, Any]], ...] = (
     ("northwind-github", "github", {}),
     ("northwind-billing", "standard_webhooks", {}),
@@ -56,8 +61,14 @@ class DemoFailed(HooklineError):
 @click.option("--events", default=240, show_default=True, help="How many different webhooks.")
 @click.option("--rate", default=60.0, show_default=True, help="How many a second.")
 @click.option("--seed", type=int, help="Send the same webhooks again.")
-@click.option("--keep", is_flag=True, help="Leave everything running at the end.")
-def command(kafka: str | None, events: int, rate: float, seed: int | None, keep: bool) -> None:
+@click.option(
+    "--keep/--no-keep",
+    default=None,
+    help="Leave everything running at the end, until Ctrl-C; so it is in a terminal.",
+)
+def command(
+    kafka: str | None, events: int, rate: float, seed: int | None, keep: bool | None
+) -> None:
     """Show what Hookline does, on this machine, in under a minute; exit code 0 if all held."""
     console = Console()
     seed = random.SystemRandom().randrange(10**6) if seed is None else seed
@@ -67,9 +78,14 @@ def command(kafka: str | None, events: int, rate: float, seed: int | None, keep:
     ):
         demo = _Demo(console, Path(folder), kafka or s.enter_context(_embedded_broker()), s)
         held = demo.run(events, rate, random.Random(seed))
+        held = demo.by_hand() and held
         console.print(f"[dim]seed {seed}[/]")
-        if keep:
+        if console.is_terminal if keep is None else keep:
             demo.keep()
+        else:
+            console.print(
+                "It ends here; `make demo DEMO_ARGS=--keep` leaves it running for you."
+            )
     sys.exit(0 if held else 1)
 
 
@@ -83,6 +99,8 @@ class _Demo:
         self._config = folder / "hookline.yaml"
         self._port, self._health_port = _free_port(), _free_port()
         self._url = f"http://127.0.0.1:{self._port}"
+        self._people = People(folder, self._url)
+        self._children: list[Child] = []
         self._lines: queue.Queue[Line] = queue.Queue()
         self._kafka = kafka
         self._secrets: dict[str, str] = {}
@@ -108,27 +126,24 @@ class _Demo:
             )
         # The embedded broker speaks the classic protocol only.
         properties = {"group.protocol": "classic"} if self._kafka.startswith("127.") else {}
-        unique = secrets.token_hex(4)
-        self._connections_topic = f"hookline.demo.{unique}.connections"
+        prefix = f"hookline.demo.{secrets.token_hex(4)}"
+        self._topics = {name: f"{prefix}.{name}" for name in _TOPICS}
         settings = {
             "environment": "demo",
             "kafka": {"bootstrap_servers": self._kafka, "properties": properties},
             "connections": connections,
             "gateway": {"listen": f"127.0.0.1:{self._port}"},
-            "topics": {
-                "events": f"hookline.demo.{unique}.events",
-                "quarantine": f"hookline.demo.{unique}.quarantine",
-                "connections": self._connections_topic,
-                "partitions": 4,
-            },
+            "topics": {**self._topics, "partitions": 4},
             "consumer": {
-                "group": f"demo-{unique}",
+                "group": prefix,
                 "handlers": "hookline.demo.handlers:handlers",
                 "store": f"sqlite:///{self._store}",
                 "listen": f"127.0.0.1:{self._health_port}",
             },
             "telemetry": {"log_level": "debug", "log_format": "json"},
+            **self._people.settings(prefix),
         }
+        self._secrets |= self._people.secrets
         self._config.write_text(yaml.safe_dump(settings, sort_keys=False))
 
     def run(self, events: int, rate: float, draw: random.Random) -> bool:
@@ -141,14 +156,10 @@ class _Demo:
         else:
             # The embedded broker makes a topic that a producer asks for; who only reads does not.
             asking = Producer({"bootstrap.servers": self._kafka})
-            asking.list_topics(self._connections_topic, timeout=10)
+            for topic in self._topics.values():
+                asking.list_topics(topic, timeout=10)
         with self._console.status("Starting the gateway and the consumer …"):
-            children = [
-                Child(name, [name, *config], environ, self._lines)
-                for name in ("gateway", "consumer")
-            ]
-            for child in children:
-                self._cleanup.callback(child.stop)
+            children = self._start("gateway", "consumer")
             self._wait(lambda: self._ready(self._port), children, "the gateway")
             self._wait(lambda: self._ready(self._health_port), children, "the consumer")
         webhooks = plan(self._senders, events, 0.15, draw, time.time())
@@ -168,6 +179,18 @@ class _Demo:
             live.update(picture.show())
         return self._conclude(picture, sent)
 
+    def by_hand(self) -> bool:
+        """Start what people look at, and say where; whether the page to connect on is there."""
+        with self._console.status("Starting the console …"):
+            self._cleanup.enter_context(self._people)
+            children = self._start("monitor", "console")
+            self._wait(lambda: self._ready(self._people.port), children, "the console")
+            links = self._people.links(self._config, command_environ(self._secrets))
+        self._console.print("\n[bold]Now by hand[/]")
+        for text in links.texts():
+            self._console.print(f"  {text}", soft_wrap=True)
+        return links.served
+
     def keep(self) -> None:
         """Wait for Ctrl-C while the processes go on."""
         self._console.print(
@@ -176,6 +199,15 @@ class _Demo:
         with contextlib.suppress(KeyboardInterrupt):
             while True:
                 self._take_lines(Picture(0))
+
+    def _start(self, *names: str) -> list[Child]:
+        """These commands, stopped with the demo; all that run by now."""
+        for name in names:
+            arguments = [name, "--config", str(self._config)]
+            child = Child(name, arguments, command_environ(self._secrets), self._lines)
+            self._cleanup.callback(child.stop)
+            self._children.append(child)
+        return self._children
 
     def _settled(self, picture: Picture, sent: list[Sent], quiet_since: float) -> bool:
         answered = sum(s.status == 200 for s in sent)

@@ -5,20 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from urllib.parse import urlsplit
 
-from credentials.aws_clients import AwsClients
-from credentials.aws_writer import AwsSecretsManagerWriter
-from credentials.azure_clients import AzureClients
-from credentials.azure_writer import AzureKeyVaultWriter
+from console.connect import ConnectHttp
 from credentials.resolver import Resolver
-from credentials.sealed import SealedWriter
 from credentials.secret import Secret
-from credentials.vault_writer import VaultWriter
-from credentials.writing import SecretWriter, WatchedWriter
+from credentials.writing import SecretWriter
 from hookline.processes.access import now_us
 from hookline.settings.loading import Settings
+from hookline.settings.secret_writing import secret_writer
 from producer.connect.arrivals import Arrivals
 from producer.connect.connection_records import ConnectionRecords
 from producer.connect.effects import Effects
+from producer.connect.search import search
 from producer.connect.service import ConnectService
 from producer.connect.session_store import SessionStore
 from producer.connect.system_calls import Place, SystemCalls
@@ -26,7 +23,7 @@ from producer.connect.systems import Catalogue
 from producer.connections.clients import TopicAccess
 from producer.outgoing.client import OutgoingClient
 from producer.outgoing.policy import OutgoingPolicy
-from schemas.errors import ConfigurationError, SecretError
+from schemas.errors import ConfigurationError
 
 
 def connect_service(
@@ -39,8 +36,9 @@ def connect_service(
     connect = settings.connect
     if not connect.gateway_url:
         return None
-    if missing := connect.missing():
-        raise ConfigurationError(f"connect: {missing}")
+    writer = connect_writer(settings, resolver, on_secret)
+    if writer is None:
+        raise ConfigurationError(f"connect: {connect.missing()}")
     properties = settings.kafka.resolved_properties(resolver)
 
     def access(topic: str, about: str) -> TopicAccess:
@@ -51,7 +49,7 @@ def connect_service(
     )
     calls = SystemCalls(
         requests=OutgoingClient(connect.outgoing.policy()),
-        writer=secret_writer(settings, resolver, on_secret),
+        writer=writer,
         resolve=resolver.resolve,
         apps={name: app.app() for name, app in connect.oauth.items()},
         place=place(settings),
@@ -101,43 +99,31 @@ def place(settings: Settings) -> Place:
     )
 
 
-def secret_writer(
+def connect_writer(
     settings: Settings, resolver: Resolver, on_secret: Callable[[Secret], None]
-) -> SecretWriter:
-    """Where customers' secrets are written; ConfigurationError where its backend is not set up."""
-    wanted, credentials = settings.connect.secrets, settings.credentials
+) -> SecretWriter | None:
+    """Where customers' secrets are written; None where that is not set up."""
+    wanted = settings.connect.secrets
     if wanted is None:
-        raise ConfigurationError(f"connect: {settings.connect.missing()}")
-    writer: SecretWriter
-    try:
-        if wanted.backend == "sealed":
-            if credentials.sealed is None:
-                raise ConfigurationError(
-                    "connect.secrets.backend is sealed: set up credentials.sealed (path and key)"
-                )
-            file = credentials.sealed.file(resolver.resolve, on_secret)
-            writer = SealedWriter(file, wanted.prefix)
-        elif wanted.backend == "vault":
-            if credentials.vault is None:
-                raise ConfigurationError(
-                    "connect.secrets.backend is vault: set up credentials.vault"
-                )
-            writer = VaultWriter(credentials.vault.session(resolver.resolve), wanted.prefix)
-        elif wanted.backend == "aws-sm":
-            aws = credentials.aws
-            clients = AwsClients(
-                region=aws.region,
-                endpoint_url=aws.endpoint_url,
-                timeout_s=aws.timeout_ms / 1000,
-            )
-            writer = AwsSecretsManagerWriter(clients, wanted.prefix)
-        else:
-            azure = credentials.azure
-            vaults = AzureClients(suffix=azure.suffix, timeout_s=azure.timeout_ms / 1000)
-            writer = AzureKeyVaultWriter(vaults, wanted.prefix)
-    except SecretError as error:
-        raise ConfigurationError(f"connect.secrets.prefix: {error}") from None
-    return WatchedWriter(writer, on_secret=on_secret, on_changed=resolver.expire)
+        return None
+    return secret_writer(
+        settings.credentials,
+        wanted.backend,
+        wanted.prefix,
+        resolver=resolver,
+        on_secret=on_secret,
+    )
+
+
+def connect_http(settings: Settings, service: ConnectService) -> ConnectHttp:
+    """The service, as customers' browsers reach it."""
+    return ConnectHttp(
+        service,
+        search,
+        allowed_origins=settings.connect.allowed_origins,
+        public_url=public_url(settings),
+        proxies=tuple(settings.console.proxies),
+    )
 
 
 def _own_gateway(settings: Settings) -> OutgoingPolicy:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -24,12 +25,19 @@ from consumer.stores.operations import Operations
 from credentials.resolver import Resolver
 from hookline.processes.access import TokenFollower, audit_log, now_us
 from hookline.processes.alerting import open_alert_store
+from hookline.processes.connect import (
+    connect_http,
+    connect_service,
+    connect_writer,
+    public_url,
+)
 from hookline.processes.console_api import ConsoleApi
-from hookline.processes.gateway_registry import topic_access
+from hookline.processes.gateway_registry import both, topic_access
 from hookline.processes.monitor_stores import open_questions
 from hookline.processes.process import Process, set_up
 from hookline.processes.stores import open_operations
 from hookline.settings.loading import Settings
+from producer.connect.service import ConnectService
 from producer.connections.followed import Together
 from producer.connections.follower import Follower
 from schemas.errors import ConfigurationError
@@ -68,7 +76,16 @@ def run(settings: Settings) -> int:
     process = set_up("hookline-console", settings, os.environ)
     tokens = TokenFollower(settings, process.resolver, "console")
     directory = FollowedDirectory(settings.environment)
-    api = ConsoleApi(settings, process.resolver)
+    service = connect_service(settings, process.resolver, process.redactor.register)
+    connect = connect_http(settings, service) if service is not None else None
+    api = ConsoleApi(
+        settings,
+        process.resolver,
+        service=service,
+        writer=connect_writer(settings, process.resolver, process.redactor.register),
+        public_url=public_url(settings),
+        origin_allowed=connect.origins.allows if connect is not None else lambda origin: False,
+    )
     connections = Follower(topic_access(settings, process.resolver), Together(directory, api.book))
     api.book.reason = lambda: connections.problem
     gate = Gate(
@@ -80,12 +97,16 @@ def run(settings: Settings) -> int:
     )
     parts = parts_of(settings, process, directory)
 
-    def ready() -> tuple[bool, str]:
-        return tokens.ready()
+    def live() -> tuple[bool, str]:
+        return both(tokens.live(), service.live() if service is not None else (True, ""))
 
-    app = build(parts, gate, live=tokens.live, ready=ready, api=api.api)
+    def ready() -> tuple[bool, str]:
+        return both(tokens.ready(), service.ready() if service is not None else (True, ""))
+
+    app = build(parts, gate, live=live, ready=ready, connect=connect, api=api.api)
     host, _, port = settings.console.listen.rpartition(":")
-    server = uvicorn.Server(
+    server = _Server(
+        service,
         uvicorn.Config(
             app,
             host=host,
@@ -103,7 +124,7 @@ def run(settings: Settings) -> int:
             limit_concurrency=MAX_CONNECTIONS,
             timeout_keep_alive=30,
             timeout_graceful_shutdown=_STOP_S,
-        )
+        ),
     )
     # uvicorn raises the signals that it got again when it has ended.
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -111,6 +132,8 @@ def run(settings: Settings) -> int:
     tokens.start()
     connections.start()
     api.start()
+    if service is not None:
+        service.start()
     app.state.warmer.start()
     try:
         log.info("console started", extra={"data": {"listen": settings.console.listen}})
@@ -125,10 +148,30 @@ def run(settings: Settings) -> int:
         app.state.warmer.stop()
         connections.stop(2.0)
         api.stop(2.0)
+        if service is not None:
+            service.stop(2.0)
         tokens.close()
         process.telemetry.shutdown(5.0)
     log.info("console stopped")
     return 0
+
+
+class _Server(uvicorn.Server):
+    """With what the connect service does on the event loop, from the first request to the last."""
+
+    def __init__(self, service: ConnectService | None, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self._service = service
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        if self._service is not None:
+            await self._service.begin()
+        await super().startup(sockets)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().shutdown(sockets)
+        if self._service is not None:
+            await self._service.close()
 
 
 def parts_of(settings: Settings, process: Process, directory: FollowedDirectory) -> Parts:

@@ -58,7 +58,7 @@ class ConsoleApi:
                 book=self.book,
                 answers=answers,
                 service=service,
-                search=search,  # type: ignore[arg-type]
+                search=search,
                 writer=writer,
                 public_url=public_url or settings.console.public_url,
                 origin_allowed=origin_allowed,

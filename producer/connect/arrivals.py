@@ -23,6 +23,8 @@ log = logging.getLogger("hookline.connect")
 #: The broker's clock and ours may differ by so much.
 _MARGIN_MS: Final = 5_000
 _BATCH: Final = 500
+#: Records of a partition.
+_LOOK_BACK: Final = 100
 _POLL_S: Final = 0.2
 _TIMEOUT_S: Final = 5.0
 _AGAIN_S: Final = 1.0
@@ -160,9 +162,10 @@ class Arrivals:
         offsets = consumer.offsets_for_times(asked, _TIMEOUT_S)
         for one in offsets:
             if one.offset < 0:
-                # Nothing since then.
+                # Nothing since then; the demo's embedded broker, which knows no times, says so
+                # always. Each record's own time decides.
                 end = ends[one.partition]
-                one.offset = end[1] if end is not None else OFFSET_END
+                one.offset = max(end[0], end[1] - _LOOK_BACK) if end is not None else OFFSET_END
         consumer.assign(offsets)
         return True
 

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Hashable, Sequence
 from functools import lru_cache
-from typing import Final
+from typing import Final, Protocol, cast
 
 import msgspec
 
 from producer.connect.system import System
-from producer.connect.systems import Catalogue
 
 _MAX_CHARS: Final = 60
 _MAX_WORDS: Final = 6
@@ -34,6 +34,13 @@ _CATEGORY: Final = 0.7
 _ABOUT: Final = 0.3
 
 
+class Systems(Protocol):
+    """What is searched."""
+
+    def all(self) -> Sequence[System]:
+        """All of them, by name."""
+
+
 class _Entry(msgspec.Struct, frozen=True):
     """A system's words, and how much each of them counts: the most of where it stands."""
 
@@ -41,12 +48,12 @@ class _Entry(msgspec.Struct, frozen=True):
     words: tuple[tuple[str, float], ...]
 
 
-def search(catalogue: Catalogue, text: str, limit: int = 20) -> list[System]:
+def search(catalogue: Systems, text: str, limit: int = 20) -> list[System]:
     """The systems that fit, best first; all of them, by name, where nothing is typed."""
     words = _words(text[:_MAX_CHARS])[:_MAX_WORDS]
     if not words:
-        return catalogue.all()[:limit]
-    entries, vocabulary = _index(catalogue)
+        return list(catalogue.all())[:limit]
+    entries, vocabulary = _index(cast(Hashable, catalogue))
     scores = _scores(words, entries, vocabulary)
     if len(words) > 1:
         # "git hub" and "pager duty": what was written apart.
@@ -143,7 +150,7 @@ def _distance(one: str, other: str, most: int) -> int:
 
 
 @lru_cache(maxsize=4)
-def _index(catalogue: Catalogue) -> tuple[tuple[_Entry, ...], frozenset[str]]:
+def _index(catalogue: Systems) -> tuple[tuple[_Entry, ...], frozenset[str]]:
     entries = tuple(_entry(system) for system in catalogue.all())
     return entries, frozenset(word for entry in entries for word, _ in entry.words)
 
