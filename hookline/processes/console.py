@@ -98,7 +98,8 @@ def run(settings: Settings) -> int:
     parts = parts_of(settings, process, directory)
 
     def live() -> tuple[bool, str]:
-        return both(tokens.live(), service.live() if service is not None else (True, ""))
+        others = both(api.live(), service.live() if service is not None else (True, ""))
+        return both(tokens.live(), others)
 
     def ready() -> tuple[bool, str]:
         return both(tokens.ready(), service.ready() if service is not None else (True, ""))

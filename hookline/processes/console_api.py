@@ -66,6 +66,11 @@ class ConsoleApi:
             )
         )
 
+    def live(self) -> tuple[bool, str]:
+        """False when only a new process helps, and why."""
+        alive = self._follower.alive
+        return alive, "" if alive else "the API's kept answers are followed no more"
+
     def start(self) -> None:
         """Begin to follow."""
         self._follower.start()
