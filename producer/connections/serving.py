@@ -27,6 +27,8 @@ log = logging.getLogger("hookline.connections")
 WORKERS: Final = 8
 RETRY_S: Final = 1.0
 MAX_RETRY_S: Final = 60.0
+#: The longest wait for a connection that has no key at all: its senders are told to try again.
+MAX_RETRY_UNSERVED_S: Final = 15.0
 
 _NONE: Final = KeyRing([])
 
@@ -224,7 +226,8 @@ class Serving:
             wanted.tried = True
             if wanted.missing:
                 wanted.retry_at_s = self._clock_s() + wanted.backoff_s
-                wanted.backoff_s = min(2 * wanted.backoff_s, MAX_RETRY_S)
+                most_s = MAX_RETRY_S if wanted.ring.names() else MAX_RETRY_UNSERVED_S
+                wanted.backoff_s = min(2 * wanted.backoff_s, most_s)
 
     def _resolved(
         self, reference: SecretReference, provider: Provider

@@ -182,6 +182,36 @@ def test_a_missing_secret_leaves_the_others_and_comes_when_it_is_there(
     assert rig.backend.asked.count("env:OLD") == 1
 
 
+def test_a_connection_without_any_key_is_tried_again_sooner_than_one_that_has_others(
+    rig: Rig,
+) -> None:
+    rig.backend.missing.update(("env:NEW", "env:LATE"))
+    rig.serve(BOTH)
+    rig.serve(connection("late", refs={"old": "env:LATE"}))
+
+    def pauses_s(ref: str) -> list[float]:
+        """How long it is not asked for, seven times, by a clock of half seconds."""
+        found: list[float] = []
+        since_s, asked = rig.now_s, rig.backend.asked.count(ref)
+        while len(found) < 7:
+            rig.now_s += 0.5
+            rig.serving.retry_due()
+            # Whatever was given to the workers is done.
+            until(lambda: not any(w.retry_at_s is None for w in rig.serving._wanted.values()))
+            if rig.backend.asked.count(ref) > asked:
+                asked = rig.backend.asked.count(ref)
+                found.append(rig.now_s - since_s)
+                since_s = rig.now_s
+        return found
+
+    assert pauses_s("env:LATE") == [1, 2, 4, 8, 15, 15, 15]
+    assert pauses_s("env:NEW")[-1] == 60
+    rig.backend.missing.clear()
+    rig.now_s += serving_module.MAX_RETRY_UNSERVED_S
+    rig.serving.retry_due()
+    until(lambda: rig.names("late") == ["old"])
+
+
 def test_the_last_good_keys_stay_when_a_later_change_cannot_be_resolved(rig: Rig) -> None:
     rig.serve(connection())
     rig.backend.missing.add("env:NEW")
