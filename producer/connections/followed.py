@@ -209,8 +209,14 @@ class FollowedConnections:
 
     def gone(self, connection_id: str, within_s: float = 0.5) -> bool:
         """Whether nothing is known of it any more, or is not soon: others may have removed it."""
+
+        def nothing() -> bool:
+            ledger = self._ledger()
+            there = connection_id in ledger or ledger.revoked(connection_id)
+            return not there and ledger.access(connection_id) is None
+
         with self._came:
-            return self._came.wait_for(lambda: not self._ledger().keys(connection_id), within_s)
+            return self._came.wait_for(nothing, within_s)
 
     def _ledger(self) -> Ledger:
         if self._known is None:
