@@ -160,10 +160,9 @@ class SealedFile:
             lock = version.lock if version is not None else None
             if lock is None or always or lock.key.id != first.id:
                 new = _Lock.of(first, secrets.token_bytes(_SALT_BYTES))
-                values = _sealed_anew(self._path, before, lock, new) if lock else {}
-                lock, before = new, {}
-            else:
-                values = dict(before)
+                before = _sealed_anew(self._path, before, lock, new) if lock else {}
+                lock = new
+            values = dict(before)
             yield values, lock
             if values != before or always:
                 self._replace(values, lock)

@@ -150,6 +150,12 @@ def test_keys_are_rotated_while_all_go_on_reading(path: Path) -> None:
         opened(path, OLD).read(B)
 
 
+def test_the_last_value_is_deleted_also_while_keys_are_rotated(path: Path) -> None:
+    opened(path).write(A, Secret("one"))
+    assert opened(path, NEW, OLD).delete(A)
+    assert opened(path, NEW, OLD).names() == []
+
+
 def test_to_seal_anew_leaves_all_under_the_first_key_alone(path: Path) -> None:
     opened(path, OLD).write(A, Secret("a"))
     before = path.read_bytes()
