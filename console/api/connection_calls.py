@@ -19,12 +19,12 @@ from credentials.writing import SecretWriter
 from producer.connect.rotation import (
     MAX_SECRETS,
     new_name,
-    new_signing_secret,
     rotatable,
     rotated,
 )
 from producer.connect.service import Catalogue, ConnectService
 from producer.connect.system import System
+from producer.connect.system_calls import signing_secret
 from producer.connections.followed import Change, Changed
 from producer.connections.ledger import Ledger, Standing
 from schemas.connection import Connection, ConnectionState, SecretReference
@@ -203,10 +203,12 @@ class ConnectionCalls:
         if self._service is None or self._writer is None:
             raise _not_set_up("connect.secrets")
         catalogue = self._service.catalogue()
-        before, _, system = self._book.look(lambda led: _rotatable(led, call.id, catalogue))
         now_us = self._now_us()
+        before, _, system = self._book.look(
+            lambda led: _rotatable(led, call.id, catalogue, now_us / _US)
+        )
         name, not_after_s = new_name(now_us), float(now_us // _US + asked.overlap_s)
-        secret = new_signing_secret(system)
+        secret = signing_secret(system.webhook.secret.format)
         retired: set[str] = set()
 
         async with audited(
@@ -224,7 +226,7 @@ class ConnectionCalls:
             )
 
             def change(ledger: Ledger) -> Changed:
-                connection, access, _ = _rotatable(ledger, call.id, catalogue)
+                connection, access, _ = _rotatable(ledger, call.id, catalogue, now_us / _US)
                 out = ledger.revoked_secrets(call.id)
                 retired.clear()
                 retired.update(
@@ -302,7 +304,7 @@ def _usable(ledger: Ledger, connection_id: str) -> Connection:
 
 
 def _rotatable(
-    ledger: Ledger, connection_id: str, catalogue: Catalogue
+    ledger: Ledger, connection_id: str, catalogue: Catalogue, now_s: float
 ) -> tuple[Connection, ConnectionAccess, System]:
     connection = _usable(ledger, connection_id)
     access = ledger.access(connection_id)
@@ -313,11 +315,11 @@ def _rotatable(
             "Its secret was not made by the connect flow: rotate it where it was made, and see "
             "`hookline secrets rotate`.",
         )
-    if len(connection.secrets) >= MAX_SECRETS:
+    if sum(not one.ended(now_s) for one in connection.secrets) >= MAX_SECRETS:
         raise ApiProblem(
             "not_rotatable",
-            f"It has {len(connection.secrets)} secrets already, of {MAX_SECRETS}: wait until the "
-            "oldest counts no more.",
+            f"It has {MAX_SECRETS} secrets already, and no more are kept: wait until the oldest "
+            "counts no more.",
         )
     return connection, access, system
 

@@ -1,16 +1,14 @@
-"""A new signing secret for a connection, beside the one in use: pure, but for the random bytes."""
+"""A new signing secret for a connection, beside the one in use: pure, but for its random name."""
 
 from __future__ import annotations
 
 import secrets
-from base64 import b64encode
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Final
 
 from msgspec.structs import replace
 
-from credentials.secret import Secret
 from producer.connect.system import System
 from producer.connections.followed import Changed
 from schemas.connection import Connection, SecretReference
@@ -19,26 +17,11 @@ from schemas.connection_access import ConnectionAccess
 #: Under which name the access record has the secret that is in use.
 SIGNING: Final = "signing_secret"
 MAX_SECRETS: Final = 10
-_BYTES: Final = 32
 
 
 def rotatable(system: System) -> bool:
     """Whether we make its signing secrets, rather than the system or the customer."""
     return system.webhook.secret.source == "generated"
-
-
-def new_signing_secret(
-    system: System, random: Callable[[int], bytes] = secrets.token_bytes
-) -> Secret:
-    """256 random bits in the form that the system takes."""
-    raw = random(_BYTES)
-    match system.webhook.secret.format:
-        case "whsec":
-            return Secret("whsec_" + b64encode(raw).decode())
-        case "base64":
-            return Secret(b64encode(raw).decode())
-        case "hex" | "text":
-            return Secret(raw.hex())
 
 
 def new_name(now_us: int, random: Callable[[int], bytes] = secrets.token_bytes) -> str:

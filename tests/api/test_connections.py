@@ -196,6 +196,12 @@ def test_only_a_secret_that_we_made_is_rotated(api: ApiStage) -> None:
         assert answer.json()["type"] == "urn:hookline:api:not_rotatable"
     assert api.writer.kept == {}
     assert client.post(f"{URL}/full/rotate-secret", json={"overlap_s": -1}).status_code == 422
+    api.have("nine", system=SYSTEM, refs={f"s{n}": f"sealed:acme/x/{n}" for n in range(9)})
+    assert client.post(f"{URL}/nine/rotate-secret", json={"overlap_s": 60}).status_code == 200
+    assert client.post(f"{URL}/nine/rotate-secret").status_code == 409
+    # Those whose time is over are no longer in its way.
+    api.stage.now_us += 61 * 1_000_000
+    assert client.post(f"{URL}/nine/rotate-secret").status_code == 200
 
 
 def test_a_rotation_of_what_is_revoked_meanwhile_leaves_no_secret_behind(api: ApiStage) -> None:
