@@ -388,6 +388,8 @@ class HooklineConnect extends HTMLElement {
   #parts;
   #wake = () => {};
   #timers = new Set();
+  #pointerDown = false;
+  #held = [];
 
   constructor() {
     super();
@@ -401,6 +403,7 @@ class HooklineConnect extends HTMLElement {
     parts.frame = node("section", { class: "frame" }, node("div", { class: "inside" },
       parts.position, parts.steps, parts.away, parts.ending, parts.note, parts.body, parts.live));
     this.#root.append(parts.frame);
+    this.#root.addEventListener("pointerdown", () => { this.#pointerDown = true; }, true);
   }
 
   get session() { return this.#token; }
@@ -422,14 +425,17 @@ class HooklineConnect extends HTMLElement {
   }
   connectedCallback() {
     addEventListener("online", this.#hurry);
+    for (const end of ["pointerup", "pointercancel"]) addEventListener(end, this.#released, true);
     document.addEventListener("visibilitychange", this.#hurry);
     this.#begin();
   }
   disconnectedCallback() {
     removeEventListener("online", this.#hurry);
+    for (const end of ["pointerup", "pointercancel"]) removeEventListener(end, this.#released, true);
     document.removeEventListener("visibilitychange", this.#hurry);
     this.#stop();
   }
+  #released = () => { this.#pointerDown = false; for (const act of this.#held.splice(0)) setTimeout(act); };
   #hurry = () => { if (!document.hidden) this.#wake(); };
   #t(name, values = {}) { return String(this.#strings[name] ?? "").replace(/\{(\w+)\}/g, (whole, key) => values[key] ?? whole); }
   #emit(name, detail) { this.dispatchEvent(new CustomEvent(name, { detail })); }
@@ -860,7 +866,7 @@ class HooklineConnect extends HTMLElement {
       }
       const one = { field, input, mistake };
       inputs.set(field.id, one);
-      input.addEventListener("blur", () => { if (input.value) this.#say(one, this.#mistakeOf(one)); });
+      input.addEventListener("blur", () => this.#calmly(() => { if (input.value) this.#say(one, this.#mistakeOf(one)); }));
       input.addEventListener("input", () => { if (!mistake.hidden) this.#say(one, this.#mistakeOf(one)); });
       return node("div", { class: "tight" }, label, help, example, shell ?? input, kept, mistake);
     });
@@ -904,6 +910,8 @@ class HooklineConnect extends HTMLElement {
     };
     return { form, summary, update };
   }
+  /** Not while a pointer is down: a button that moves away under it would not be pressed. */
+  #calmly(act) { if (this.#pointerDown) this.#held.push(act); else act(); }
   #mistakeOf({ field, input }) {
     const text = input.value.trim();
     const label = shown(field.label);
