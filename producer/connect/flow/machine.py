@@ -181,7 +181,19 @@ def _authorise(state: FlowState, given: i.Authorise, at: At) -> Turned:
 
 
 def _retry(state: FlowState, given: i.Retry, at: At) -> Turned:
+    system = at.get(state.system)
+    if state.step is Step.REGISTER and system is not None and _unsigned(state, system):
+        # It did not say how it signs: another one in its place may.
+        stray = (*state.stray_webhooks, *([state.webhook_id] if state.webhook_id else []))
+        state = replace(state, registered=False, webhook_id="", stray_webhooks=stray)
     return proceed(replace(state, problem=None), at)
+
+
+def _unsigned(state: FlowState, system: System) -> bool:
+    """A webhook was made by the API, and its signing secret is not known."""
+    webhook = system.webhook
+    missing = webhook.secret.source == "answer" and "signing_secret" not in state.secrets
+    return missing and webhook.registration.how == "api" and state.registered
 
 
 def _send_test(state: FlowState, given: i.SendTest, at: At) -> Turned:
