@@ -5,10 +5,8 @@ from __future__ import annotations
 
 import os
 import socket
-import struct
 import threading
 import time
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,7 +16,7 @@ import uvicorn
 
 from schemas.execution import Execution
 from tests.console.stage import FixedDirectory, Stage, facts, letter, made_up, parked_event
-from tests.parts.browser import axe_script, browser
+from tests.parts.browser import axe_script, browser, packed
 from tests.parts.cache import PartMissing
 
 SCREENSHOTS = Path(__file__).parents[2] / "docs" / "screenshots"
@@ -159,26 +157,8 @@ def _keep(page: Any, name: str, size: str, scheme: str) -> None:
     if size == "desk":
         height = 830 if name == "overview" else 700
     clip = {"x": 0, "y": 0, "width": width, "height": height}
-    target.write_bytes(_packed(page.screenshot(clip=clip)))
+    target.write_bytes(packed(page.screenshot(clip=clip)))
     assert target.stat().st_size < MAX_BYTES, target
-
-
-def _packed(png: bytes) -> bytes:
-    """The same picture, its data compressed for size: a browser compresses for speed."""
-    at, chunks, data = 8, [], b""
-    while at < len(png):
-        (length,) = struct.unpack_from(">I", png, at)
-        kind, body = png[at + 4 : at + 8], png[at + 8 : at + 8 + length]
-        if kind == b"IDAT":
-            data += body
-        else:
-            chunks.append((kind, body))
-        at += 12 + length
-    chunks.insert(-1, (b"IDAT", zlib.compress(zlib.decompress(data), 9)))
-    return png[:8] + b"".join(
-        struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
-        for kind, body in chunks
-    )
 
 
 def test_the_keyboard_reaches_everything_in_order(chromium: Any, served: Served) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import shutil
+import struct
 import subprocess
 import tarfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -60,15 +62,35 @@ def browser_and_axe() -> str:
 
 
 @contextmanager
-def browser() -> Iterator[Any]:
-    """A running Chromium."""
+def browser(*arguments: str) -> Iterator[Any]:
+    """A running Chromium; `arguments` are added to its own."""
     binary = chromium_binary()
     axe_script()
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=binary, args=list(_ARGUMENTS))
+        chromium = playwright.chromium.launch(
+            executable_path=binary, args=[*_ARGUMENTS, *arguments]
+        )
         try:
             yield chromium
         finally:
             chromium.close()
+
+
+def packed(png: bytes) -> bytes:
+    """The same picture, its data compressed for size: a browser compresses for speed."""
+    at, chunks, data = 8, [], b""
+    while at < len(png):
+        (length,) = struct.unpack_from(">I", png, at)
+        kind, body = png[at + 4 : at + 8], png[at + 8 : at + 8 + length]
+        if kind == b"IDAT":
+            data += body
+        else:
+            chunks.append((kind, body))
+        at += 12 + length
+    chunks.insert(-1, (b"IDAT", zlib.compress(zlib.decompress(data), 9)))
+    return png[:8] + b"".join(
+        struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+        for kind, body in chunks
+    )

@@ -58,6 +58,8 @@ class Shopify(Vendor):
         self.shops: set[str] = set()
         self.app: App | None = None
         self.subscriptions: dict[str, Subscription] = {}
+        #: Whether codes have always been used by somebody else before.
+        self.spent = False
         #: What the merchant leaves out of the scopes, as if the app were installed with fewer.
         self.withheld: frozenset[str] = frozenset()
         self.tokens: dict[str, tuple[str, tuple[str, ...]]] = {}
@@ -106,9 +108,9 @@ class Shopify(Vendor):
 <style>body {{ font: 16px/1.5 system-ui; max-width: 34em; margin: 3em auto; padding: 0 1em }}
 a {{ display: inline-block; padding: .6em 1.2em; border-radius: .5em; color: #fff;
 background: #004c3f; margin-right: 1em }}</style>
-<h1>Install Northwind</h1><p>Northwind wants to access your shop:</p><ul>{scopes}</ul>
+<main><h1>Install Northwind</h1><p>Northwind wants to access your shop:</p><ul>{scopes}</ul>
 <p><a id="install" href="{html.escape(links["install"])}">Install</a>
-<a id="cancel" href="{html.escape(links["cancel"])}">Cancel</a></p></html>"""
+<a id="cancel" href="{html.escape(links["cancel"])}">Cancel</a></p></main></html>"""
         )
 
     def _granted(self, asked: Asked, shop: str) -> Answer:
@@ -138,7 +140,7 @@ background: #004c3f; margin-right: 1em }}</style>
             return Answer(status=400, json={"error": "invalid_client"})
         # For one use, whatever comes of it.
         found = self._codes.pop(fields.get("code", ""), None)
-        if found is None or found[0] != shop or found[2] < time.monotonic():
+        if self.spent or found is None or found[0] != shop or found[2] < time.monotonic():
             told = "The authorization code was not found or was already used"
             return Answer(status=400, json={"error": "invalid_request", "error_description": told})
         token = f"shpat_{secrets.token_hex(16)}"
