@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final, Protocol
 from urllib.parse import quote, urlencode
 
@@ -19,7 +19,7 @@ from credentials.secret import MASK
 from producer.connect.flow.state import Explanation
 from producer.connect.system import ApiKey, Basic, Bearer, Call, OAuthClient, OAuthCode, System
 from producer.connect.templates import fill, fill_all
-from producer.outgoing.answers import FailureKind, OutgoingAnswer, OutgoingFailure
+from producer.outgoing.answers import FailureKind, OutgoingAnswer, OutgoingFailure, Stage
 
 _HOST_PART: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?", re.ASCII)
 _SPLIT: Final = re.compile(
@@ -39,6 +39,7 @@ class Requests(Protocol):
         headers: Mapping[str, str] = ...,
         content: bytes | None = ...,
         timeout_s: float | None = ...,
+        on_stage: Callable[[Stage], None] | None = ...,
     ) -> OutgoingAnswer:
         """The answer, whatever its status; OutgoingFailure if there is none."""
 
@@ -64,10 +65,16 @@ class Unanswered(Exception):
         self.answer = answer
 
 
-async def send(requests: Requests, prepared: Prepared) -> OutgoingAnswer:
-    """Send it; OutgoingFailure."""
+async def send(
+    requests: Requests, prepared: Prepared, on_stage: Callable[[Stage], None] | None = None
+) -> OutgoingAnswer:
+    """Send it; OutgoingFailure. `on_stage` is told how far it has come."""
     return await requests.request(
-        prepared.method, prepared.url, headers=prepared.headers, content=prepared.content
+        prepared.method,
+        prepared.url,
+        headers=prepared.headers,
+        content=prepared.content,
+        on_stage=on_stage,
     )
 
 

@@ -13,15 +13,15 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from credentials.secret import Secret
-from producer.connect import validation
 from producer.connect.arrivals import Arrivals
-from producer.connect.calls import Requests, Unanswered, prepare, send
+from producer.connect.calls import Requests, Unanswered
 from producer.connect.clean_up import CleaningUp, written_by
 from producer.connect.connection_records import ConnectionRecords
 from producer.connect.flow import failures, words
 from producer.connect.flow import inputs as i
 from producer.connect.flow.progress import checks_of
 from producer.connect.flow.state import Check, FlowState
+from producer.connect.live_checks import run_checks
 from producer.connect.oauth import Tokens, consent
 from producer.connect.session import Session
 from producer.connect.system import OAuthCode, System
@@ -122,7 +122,7 @@ class Effects:
             yield await self._exchange(session, system, effect, cargo)
         elif isinstance(effect, i.RunChecks):
             values = await self.calls.values(session.tenant, flow, system)
-            async for outcome in self._checks(flow, system, values):
+            async for outcome in run_checks(self.calls, system, flow, values, self._now_s):
                 yield outcome
         elif isinstance(effect, i.MakeSecret):
             made = {"signing_secret": signing_secret(system.webhook.secret.format)}
@@ -205,30 +205,6 @@ class Effects:
 
     # The checks.
 
-    async def _checks(
-        self, flow: FlowState, system: System, values: Mapping[str, str]
-    ) -> AsyncIterator[i.Outcome]:
-        call = system.validation
-        if call is None:
-            yield i.Validated()
-            return
-        yield i.Checked(check=validation.running(flow.checks[0]))
-        found: OutgoingAnswer | OutgoingFailure | Unanswered
-        try:
-            token = await self.calls.token(system, values)
-            found = await send(self.calls.requests, prepare(system, call, values, token))
-        except (OutgoingFailure, Unanswered) as failure:
-            found = failure
-        seen = validation.judge(
-            system, flow.checks, found, flow.granted_scopes, self._now_us() / 1e6
-        )
-        for check in seen.checks:
-            yield i.Checked(check=check)
-        if seen.problem is not None:
-            yield i.Failed(explanation=seen.problem)
-        else:
-            yield i.Validated(account=seen.account, scopes=seen.scopes, kept=seen.kept)
-
     async def try_out(self, access: ConnectionAccess, tenant: str, system: System) -> list[Check]:
         """The checks of a connection that was made before, run now."""
         flow = FlowState(
@@ -237,10 +213,13 @@ class Effects:
         )  # fmt: skip
         done = {check.id: check for check in flow.checks}
         values = await self.calls.values(tenant, flow, system)
-        async for outcome in self._checks(flow, system, values):
+        async for outcome in run_checks(self.calls, system, flow, values, self._now_s):
             if isinstance(outcome, i.Checked):
                 done[outcome.check.id] = outcome.check
         return list(done.values())
+
+    def _now_s(self) -> float:
+        return self._now_us() / 1e6
 
     # The connection.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from email.utils import parsedate_to_datetime
 from typing import Any, Final
 
@@ -28,6 +29,8 @@ _FAILS: Final[Mapping[FailureKind, str]] = {
     FailureKind.CERTIFICATE: "tls",
     FailureKind.TLS: "tls",
 }
+#: Passed while the request was under way.
+_STAGED: Final = frozenset({"dns", "tls"})
 
 
 class Seen(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,14 +54,19 @@ def judge(
     found: OutgoingAnswer | OutgoingFailure | Unanswered,
     granted: Sequence[str],
     now_s: float,
+    proven: AbstractSet[str] | None = None,
 ) -> Seen:
-    """`granted`: the scopes that OAuth gave; `now_s`: ours, when the answer was there (Unix s)."""
+    """`granted`: the scopes that OAuth gave; `now_s`: ours, when the answer was there (Unix s);
+    `proven`: of a request without an answer, the checks that had passed by then, if it is known."""
     validation = system.validation
     if validation is None:
         return Seen(checks=tuple(checks))
     if isinstance(found, OutgoingFailure):
         at = _FAILS.get(found.kind, "reach")
-        return _failed(checks, at, failures.failure(found.kind, found.host, system))
+        if found.kind is FailureKind.TIMEOUT and proven is not None and "dns" not in proven:
+            at = "dns"
+        explained = failures.failure(found.kind, found.host, system)
+        return _failed(checks, at, explained, proven=proven)
     if isinstance(found, Unanswered):
         code = found.explanation.code
         named = {"address_malformed": "address", "address_refused": "address",
@@ -120,7 +128,11 @@ def _bad(
 
 
 def _failed(
-    checks: Sequence[Check], at: str, explanation: Explanation, took_ms: int | None = None
+    checks: Sequence[Check],
+    at: str,
+    explanation: Explanation,
+    took_ms: int | None = None,
+    proven: AbstractSet[str] | None = None,
 ) -> Seen:
     if at not in {check.id for check in checks}:
         at = "credentials"
@@ -132,7 +144,10 @@ def _failed(
             )
             done.append(failed)
             break
-        done.append(replace(check, state=CheckState.PASSED, explanation=None, detail=""))
+        # A server that nobody could connect to has shown nothing of its encryption.
+        known = proven is None or check.id in proven or check.id not in _STAGED
+        state = CheckState.PASSED if known else CheckState.WAITING
+        done.append(replace(check, state=state, explanation=None, detail=""))
     return Seen(checks=tuple(done), problem=explanation)
 
 

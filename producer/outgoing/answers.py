@@ -30,6 +30,18 @@ class FailureKind(StrEnum):
     BUSY = "busy"
 
 
+class Stage(StrEnum):
+    """How far a request has come, told as it gets there; after a redirect they begin again."""
+
+    #: Its host's name has addresses, and they may be asked.
+    RESOLVED = "resolved"
+    CONNECTED = "connected"
+    #: TLS is done, the certificate verified; or the policy lets the address be without.
+    SECURED = "secured"
+    #: The first bytes of the answer are there.
+    ANSWERING = "answering"
+
+
 class OutgoingFailure(HooklineError):
     """No answer. The text quotes no secret and nothing of an address but its scheme and host."""
 

@@ -17,7 +17,7 @@ from typing import Final
 
 import httpcore
 
-from producer.outgoing.answers import FailureKind, OutgoingAnswer, OutgoingFailure
+from producer.outgoing.answers import FailureKind, OutgoingAnswer, OutgoingFailure, Stage
 from producer.outgoing.connecting import Connector, Doorman, broken, tls_context
 from producer.outgoing.policy import OutgoingPolicy
 from producer.outgoing.reading import Body, BoundedStream, too_large
@@ -41,10 +41,12 @@ _LATE: Final[dict[str, str]] = {
 
 
 class _Progress:
-    """Where a request is, for what its deadline says."""
+    """Where a request is, for what its deadline says and for who watches it."""
 
-    step = "place"
-    host = ""
+    def __init__(self, reached: Callable[[Stage], None]) -> None:
+        self.step = "place"
+        self.host = ""
+        self.reached = reached
 
 
 class OutgoingClient:
@@ -74,17 +76,19 @@ class OutgoingClient:
         headers: Mapping[str, str] = _NO_HEADERS,
         content: bytes | None = None,
         timeout_s: float | None = None,
+        on_stage: Callable[[Stage], None] | None = None,
     ) -> OutgoingAnswer:
         """The answer, whatever its status; redirects are followed.
 
         `headers` go to the origin of `url` only: a redirect to another one is asked without them,
         and content is not sent on to it. `timeout_s` bounds the whole, as `policy.timeout_s` does
-        without it. Raises OutgoingFailure.
+        without it. `on_stage` is told on the event loop how far it has come; it must neither wait
+        nor raise. Raises OutgoingFailure.
         """
         if self._closed:
             raise OutgoingFailure(FailureKind.BUSY, "this process is about to stop: try again")
         began_ns = self._clock_ns()
-        progress = _Progress()
+        progress = _Progress(on_stage or _nobody)
         seconds = self._policy.timeout_s if timeout_s is None else timeout_s
         try:
             target = parse(url, https_only=self._policy.https_only, short_names=self._short_names)
@@ -161,12 +165,15 @@ class OutgoingClient:
     ) -> tuple[int, Mapping[str, str], bytes]:
         progress.host, progress.step = target.host, "dns"
         addresses = await self._doorman.admitted(target)
+        progress.reached(Stage.RESOLVED)
         progress.step = "connect"
         stream = await self._connector.tcp(target, addresses)
+        progress.reached(Stage.CONNECTED)
         try:
             if target.scheme == "https":
                 progress.step = "tls"
                 stream = await self._connector.tls(target, stream)
+            progress.reached(Stage.SECURED)
             bounded = BoundedStream(stream, target.host)
             progress.step = "answer"
             try:
@@ -204,6 +211,7 @@ class OutgoingClient:
             )
         )
         progress.step = "body"
+        progress.reached(Stage.ANSWERING)
         answered = _joined(response.headers)
         if response.status in _REDIRECTS and "location" in answered:
             # Not read: nobody looks at it.
@@ -225,6 +233,10 @@ class OutgoingClient:
             if body.parts % _PARTS_AT_ONCE == 0:
                 await asyncio.sleep(0)
         return response.status, answered, body.whole()
+
+
+def _nobody(stage: Stage) -> None:
+    """Watches."""
 
 
 def _joined(headers: list[tuple[bytes, bytes]]) -> Mapping[str, str]:

@@ -21,6 +21,8 @@ class Vendor:
         #: Path → what to answer in place of what it would: status, headers, body.
         self.instead: dict[str, tuple[int, dict[str, str], bytes]] = {}
         self.known: set[str] = set()
+        #: Path → what its answer waits for.
+        self.held: dict[str, threading.Event] = {}
         self.when_hooked: Callable[[dict[str, Any]], None] = lambda hook: None
         vendor = self
 
@@ -64,6 +66,8 @@ class Vendor:
         self, method: str, target: str, headers: dict[str, str], body: bytes
     ) -> tuple[int, dict[str, str], bytes]:
         path = urlsplit(target).path
+        if path in self.held:
+            self.held[path].wait(30)
         if path in self.instead:
             return self.instead[path]
         if path.startswith("/webhooks/"):
