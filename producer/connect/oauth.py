@@ -23,6 +23,8 @@ from producer.connect.templates import fill
 from producer.outgoing.answers import OutgoingAnswer, OutgoingFailure
 
 _MAX_TOKEN_CHARS: Final = 16_000
+#: They are kept with the session, so a hostile system's are bounded.
+_MAX_SCOPES_CHARS: Final = 8_000
 
 
 class OAuthApp(msgspec.Struct, frozen=True, kw_only=True):
@@ -211,7 +213,7 @@ def _tokens(system: System, answer: OutgoingAnswer, grant: str) -> Tokens:
     """RFC 6749, 5.1 and 5.2; GitHub and Slack answer errors with 200."""
     try:
         found = msgspec.json.decode(answer.body)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         found = None
     given = found if isinstance(found, dict) else {}
     access = given.get("access_token")
@@ -220,8 +222,12 @@ def _tokens(system: System, answer: OutgoingAnswer, grant: str) -> Tokens:
         expires = given.get("expires_in")
         return Tokens(
             access=Secret(access),
-            refresh=Secret(refresh) if isinstance(refresh, str) and refresh else None,
-            scopes=tuple(scope.replace(",", " ").split()) if isinstance(scope, str) else (),
+            refresh=Secret(refresh)
+            if isinstance(refresh, str) and 0 < len(refresh) <= _MAX_TOKEN_CHARS
+            else None,
+            scopes=tuple(scope[:_MAX_SCOPES_CHARS].replace(",", " ").split())
+            if isinstance(scope, str)
+            else (),
             expires_in_s=expires if isinstance(expires, int) and 0 < expires < 10**9 else None,
         )
     error = given.get("error")

@@ -26,6 +26,8 @@ Link = Annotated[str, StringConstraints(pattern=r"^https://\S+$", max_length=500
 #: What a template may name besides the entry's own fields.
 OURS: Final = frozenset({"webhook_url", "signing_secret", "connection", "webhook_id"})
 _NAMED: Final = re.compile(r"\{([a-z][a-z0-9_]*)\}")
+#: Of an answer's id, or what of it is kept: a system that sends more, or several lines, sends none.
+_MAX_TEXT_CHARS: Final = 500
 
 
 class _Model(BaseModel):
@@ -318,7 +320,10 @@ class System(_Model):
 
 def _text_at(document: Any, pointer: str) -> str:
     found = json_pointer.resolve(document, json_pointer.parse(pointer))
-    return str(found) if isinstance(found, str | int) and not isinstance(found, bool) else ""
+    if not isinstance(found, str | int) or isinstance(found, bool):
+        return ""
+    text = str(found)
+    return text if len(text) <= _MAX_TEXT_CHARS and text.isprintable() else ""
 
 
 def _last_segment(text: str) -> str:
