@@ -50,7 +50,7 @@ class _Model(BaseModel):
 
 
 class ScrapeSettings(_Model):
-    """Processes whose /metrics the monitor reads for its alerts."""
+    """Whose /metrics a monitor reads for its alerts; monitors on one store name the same ones."""
 
     job: Name = Field(description="Such as hookline-gateway; the label `job` of their samples.")
     targets: list[HostPort] = Field(

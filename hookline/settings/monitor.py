@@ -25,7 +25,7 @@ class MonitorSettings(BaseModel):
         "sqlite:///state/monitor.db",
         pattern=r"^(sqlite|postgres|postgresql)://.+",
         description="sqlite:///path for one monitor, or postgresql://user@host/database for "
-        "several.",
+        "several, of which one at a time tells alerts.",
     )
     store_password: str | None = Field(None, description="Of the store's server, as a reference.")
     group: str = Field(

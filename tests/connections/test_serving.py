@@ -189,6 +189,9 @@ def test_a_connection_without_any_key_is_tried_again_sooner_than_one_that_has_ot
     rig.serve(BOTH)
     rig.serve(connection("late", refs={"old": "env:LATE"}))
 
+    def workers_are_done() -> bool:
+        return all(wanted.retry_at_s is not None for wanted in rig.serving._wanted.values())
+
     def pauses_s(ref: str) -> list[float]:
         """How long it is not asked for, seven times, by a clock of half seconds."""
         found: list[float] = []
@@ -196,8 +199,7 @@ def test_a_connection_without_any_key_is_tried_again_sooner_than_one_that_has_ot
         while len(found) < 7:
             rig.now_s += 0.5
             rig.serving.retry_due()
-            # Whatever was given to the workers is done.
-            until(lambda: not any(w.retry_at_s is None for w in rig.serving._wanted.values()))
+            until(workers_are_done)
             if rig.backend.asked.count(ref) > asked:
                 asked = rig.backend.asked.count(ref)
                 found.append(rig.now_s - since_s)
