@@ -16,7 +16,7 @@ from tests.parts.kafka import KafkaBroker
 
 @pytest.fixture(scope="package")
 def stage(kafka: KafkaBroker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
-    made = Stage(kafka, tmp_path_factory.mktemp("connect-flow"))
+    made = Stage(kafka, tmp_path_factory.mktemp("connect-flow"), gateways=3)
     try:
         made.start()
         yield made
