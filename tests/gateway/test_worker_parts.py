@@ -92,7 +92,7 @@ def test_a_spool_that_no_worker_has_any_more_is_named(
     put(Path(f"{path}.worker-1"), 1)
     put(Path(f"{path}.worker-3"), 5)
     put(Path(f"{path}.worker-4"), 0)
-    with caplog.at_level(logging.ERROR):
+    with caplog.at_level(logging.ERROR, "hookline.spool"):
         warn_of_leftovers(
             Settings(spool=SpoolSettings(path=str(path)), gateway=GatewaySettings(workers=2))
         )

@@ -144,15 +144,24 @@ def test_a_captured_request_counts_within_its_window_only(fleet: Fleet, subject:
         assert _error(replayed) == (401, "timestamp_outside_window")
 
 
+def _in_digits(at_s: float) -> bytes:
+    return str(int(at_s)).encode()
+
+
+def _in_words(at_s: float) -> bytes:
+    return datetime.fromtimestamp(int(at_s), UTC).strftime("%Y-%m-%dT%H:%M:%SZ").encode()
+
+
 @pytest.mark.parametrize("subject", TIMESTAMPED)
 def test_the_time_of_a_captured_request_cannot_be_made_new(fleet: Fleet, subject: Subject) -> None:
     sent_s = time.time() - 2 * WINDOW_S
     data = fleet.data(subject, f"one-{subject.name}", now_s=sent_s)
-    digits = str(int(sent_s)).encode()
+    # As Unix seconds or by ISO 8601.
+    write = _in_digits if _in_digits(sent_s) in data.partition(b"\r\n\r\n")[0] else _in_words
+    written = write(sent_s)
     # Only in the head: some bodies hold the time as well, and are signed.
-    at = data.index(digits)
-    fresh = str(int(time.time())).encode()
-    forged = data[:at] + fresh + data[at + len(digits) :]
+    at = data.index(written)
+    forged = data[:at] + write(time.time()) + data[at + len(written) :]
     assert _error(fleet.gateway.exchange(forged)) == (401, "signature_refused")
 
 
