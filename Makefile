@@ -21,9 +21,12 @@ help:  ## Show this.
 demo: .venv/ready  ## Show on this machine what Hookline does, in under a minute (DEMO_ARGS="--keep").
 	@$(BIN)/hookline demo $(DEMO_ARGS)
 
-test: .venv/ready  ## Run all tests, with the real parts that can be had here (TEST_ARGS).
+# One broker and one database for each: more than four wait for the disk.
+TEST_JOBS ?= $(shell n=$$(nproc 2>/dev/null || echo 2); echo $$((n > 4 ? 4 : n)))
+
+test: .venv/ready  ## Run all tests, with the real parts that can be had here (TEST_ARGS, TEST_JOBS).
 	@$(BIN)/python -m tests.parts
-	@$(BIN)/python -m pytest $(TEST_ARGS)
+	@$(BIN)/python -m pytest -n $(TEST_JOBS) --dist loadfile $(TEST_ARGS)
 
 check: .venv/ready  ## Lint, format, types, and the direction of imports.
 	@$(BIN)/ruff check .
