@@ -257,6 +257,9 @@ class AlertStage:
                 "audit": self.broker.create_topic("audit", 1),
             },
             "gateway": {"limits": {"overrides": {"flooding": {"rate_per_s": 2}}}},
+            # Kafka may be slow here without being away: of what waits for 2 s, as it is by default,
+            # the spool would answer the rest at once.
+            "publish": {"ack_deadline_ms": 6_000},
             "credentials": {
                 "refresh_interval_ms": ms(30_000, 1_000),
                 "cache": {
