@@ -335,7 +335,9 @@ class ConnectService:
             if record is None or record.changed_by not in open_ids:
                 raise exists
         for session in self._store.all():
-            if session.flow.ended or session.connection_id != wanted.connection_id:
+            # Also the name that a session was given without having asked for it.
+            names = (session.connection_id, session.flow.connection_id)
+            if session.flow.ended or wanted.connection_id not in names:
                 continue
             if session.tenant != wanted.tenant:
                 raise exists

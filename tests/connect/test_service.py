@@ -269,6 +269,27 @@ def test_a_session_is_not_for_another_tenants_connection_and_the_newer_one_count
     asyncio.run(go())
 
 
+def test_a_name_that_a_session_was_given_is_not_free_either(rig: Rig) -> None:
+    async def go() -> None:
+        async with rig.running() as service:
+            token, session = await service.create(wanted("plain"))
+            name = session.flow.connection_id
+            foreign = msgspec.structs.replace(wanted("plain", connection_id=name), tenant="b")
+            with pytest.raises(FlowRefused) as refused:
+                await service.create(foreign)
+            assert refused.value.code == "exists"
+            rig.vendor.known.add(name)
+            await act(service, session.id, ActionKind.DETAILS, values=details(rig))
+            await reach(service, session.id, lambda v: v.step == "test")
+            # Half made: its record is there, and it is still the first one's.
+            with pytest.raises(FlowRefused) as refused:
+                await service.create(foreign)
+            assert refused.value.code == "exists"
+            await service.admit(token.reveal())
+
+    asyncio.run(go())
+
+
 def test_what_the_system_does_not_let_us_take_away_is_tried_again(rig: Rig) -> None:
     async def go() -> None:
         async with rig.running() as service:
