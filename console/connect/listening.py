@@ -48,7 +48,12 @@ class Listeners:
         return len(self) >= self._max_listeners or self._open[session_id] >= self._max_of_session
 
     async def stream(self, session_id: str, changes: AsyncIterator[View]) -> AsyncIterator[bytes]:
-        """The bytes of one: `state` with each view, until the flow or this stream's time ends."""
+        """The bytes of one: `state` with each view, until the flow or this stream's time ends.
+
+        Empty where it is one too many by now: many may have been let in before one of them began.
+        """
+        if self.full(session_id):
+            return
         loop = asyncio.get_running_loop()
         until_s = loop.time() + self._max_age_s
         self._open[session_id] += 1

@@ -76,6 +76,25 @@ def test_a_stream_ends_in_time_and_gives_its_place_back() -> None:
     asyncio.run(run())
 
 
+def test_of_many_that_are_let_in_at_once_no_more_begin_than_may() -> None:
+    async def run() -> None:
+        listeners = Listeners(max_of_session=2, max_listeners=3)
+        of = [*["s"] * 10, "other", "another"]
+        changes = [Changes() for _ in of]
+        assert not listeners.full("s")
+        streams = [listeners.stream(s, c.follow()) for s, c in zip(of, changes, strict=True)]
+        for one in changes:
+            one.views.put_nowait(VIEW.view_of(TOKEN))
+        begun = await asyncio.gather(*(anext(one, b"") for one in streams))
+        assert [bool(piece) for piece in begun] == [True] * 2 + [False] * 8 + [True, False]
+        assert len(listeners) == 3
+        for one in streams:
+            await one.aclose()  # type: ignore[attr-defined]
+        assert len(listeners) == 0
+
+    asyncio.run(run())
+
+
 def test_who_goes_away_in_the_middle_leaves_nothing_behind() -> None:
     async def run() -> None:
         listeners, changes = Listeners(), Changes()
