@@ -88,8 +88,8 @@ def test_of_many_that_are_let_in_at_once_no_more_begin_than_may() -> None:
         begun = await asyncio.gather(*(anext(one, b"") for one in streams))
         assert [bool(piece) for piece in begun] == [True] * 2 + [False] * 8 + [True, False]
         assert len(listeners) == 3
-        for one in streams:
-            await one.aclose()  # type: ignore[attr-defined]
+        for stream in streams:
+            await stream.aclose()  # type: ignore[attr-defined]
         assert len(listeners) == 0
 
     asyncio.run(run())
