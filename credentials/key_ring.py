@@ -133,6 +133,11 @@ class KeyRing:
         """The names of the keys that are there, whether it is their time or not."""
         return tuple(key.name for key in self._keys)
 
+    @property
+    def lost(self) -> bool:
+        """Whether there were keys and all their secrets cannot be had."""
+        return bool(self._entries) and not self._keys
+
     @classmethod
     def _of(cls, entries: list[_Entry]) -> KeyRing:
         ring = cls.__new__(cls)

@@ -31,8 +31,9 @@ class RingRefresher:
     """Looks at every ring each `interval_s` and swaps those whose secrets have changed.
 
     A secret that cannot be had is looked at once more after `confirm_s` (a file may be in the
-    middle of being written) before its key is left out. `start` and `close` are for a process;
-    `refresh` is one round, in the caller's thread.
+    middle of being written) before its key is left out. A connection that has lost all its keys is
+    served no more: those alone are looked at again after `again_s`, then up to `most_again_s`
+    apart. `start` and `close` are for a process; `refresh` is one round, in the caller's thread.
     """
 
     def __init__(
@@ -44,7 +45,10 @@ class RingRefresher:
         interval_s: float,
         confirm_s: float = 1.0,
         pause_s: float = 0.001,
+        again_s: float = 1.0,
+        most_again_s: float = 15.0,
         unix_s: Callable[[], float] = time.time,
+        clock_s: Callable[[], float] = time.monotonic,
     ) -> None:
         """`swap(connection_id, old, new)` is called in the refresher's thread.
 
@@ -58,7 +62,12 @@ class RingRefresher:
         self._interval_s = interval_s
         self._confirm_s = confirm_s
         self._pause_s = pause_s
+        self._again_s = again_s
+        self._most_again_s = most_again_s
         self._unix_s = unix_s
+        self._clock_s = clock_s
+        # Connections that a look has left without any key.
+        self._bare: set[str] = set()
         # (connection, secret's name, whether for its backend's silence) that are out, so that each
         # is said once.
         self._lost: set[tuple[str, str, bool]] = set()
@@ -90,7 +99,9 @@ class RingRefresher:
         doubtful: list[WatchedRing] = []
         rings = list(self._rings())
         lost_before, self._lost = self._lost, set()
-        self._faulty.intersection_update({watched.connection_id for watched in rings})
+        names = {watched.connection_id for watched in rings}
+        self._faulty &= names
+        self._bare &= names
         for watched in rings:
             if self._stop.wait(self._pause_s):
                 return swapped
@@ -115,6 +126,17 @@ class RingRefresher:
                 swapped += self._look(again, self._out(again.connection_id, lost_before))
         return swapped
 
+    def look_again(self) -> int:
+        """Look at the rings without any key; how many were swapped."""
+        swapped = 0
+        bare = [watched for watched in self._rings() if watched.connection_id in self._bare]
+        self._bare = {watched.connection_id for watched in bare}
+        for watched in bare:
+            if self._stop.wait(self._pause_s):
+                return swapped
+            swapped += self._look(watched, self._out(watched.connection_id, self._lost))
+        return swapped
+
     def _look(
         self, watched: WatchedRing, lost: Callable[[SecretReference, SecretError], bool]
     ) -> int:
@@ -132,6 +154,7 @@ class RingRefresher:
                 )
             return 0
         self._faulty.discard(name)
+        (self._bare.add if ring.lost else self._bare.discard)(name)
         if ring is watched.ring:
             return 0
         self._swap(name, watched.ring, ring)
@@ -167,13 +190,26 @@ class RingRefresher:
         return lost
 
     def _run(self) -> None:
+        round_at_s = self._clock_s() + self._interval_s
+        again_s = self._again_s
         while True:
-            self._wake.wait(self._interval_s)
+            left_s = max(0.0, round_at_s - self._clock_s())
+            woken = self._wake.wait(min(left_s, again_s) if self._bare else left_s)
             self._wake.clear()
             if self._stop.is_set():
                 return
+            whole = woken or self._clock_s() >= round_at_s
             try:
-                self.refresh()
+                if whole:
+                    self.refresh()
+                else:
+                    self.look_again()
             except Exception:
                 # The rings stay as they are; the next round tries again.
                 _log.exception("the key rings could not be refreshed")
+            if whole:
+                round_at_s = self._clock_s() + self._interval_s
+            elif self._bare:
+                again_s = min(2 * again_s, self._most_again_s)
+            if not self._bare:
+                again_s = self._again_s

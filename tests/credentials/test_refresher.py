@@ -196,6 +196,63 @@ def test_it_runs_by_itself_until_it_is_closed(caplog: pytest.LogCaptureFixture) 
     assert not table.refresher._thread.is_alive()
 
 
+def test_a_connection_that_has_lost_its_last_key_is_looked_at_sooner_than_the_others() -> None:
+    store = Store(a="1", b="2", c="3")
+    table = two(store)
+    store.values.update(a=SecretUnavailable("it is deleted"), c=SecretUnavailable("it is deleted"))
+    assert table.refresher.refresh() == 2
+    asked = store.asked
+    for _ in range(3):
+        assert table.refresher.look_again() == 0
+    # `acme` goes on with its other key and waits for the next round.
+    assert store.asked == asked + 3
+    store.values.update(a="1", c="3")
+    assert table.refresher.look_again() == 1
+    assert table.keys("other") == {"x": b"3"}
+    assert table.refresher.look_again() == 0
+    assert table.keys("acme") == {"new": b"2"}
+    assert store.asked == asked + 4
+
+
+def test_it_is_looked_at_further_and_further_apart_and_in_each_round() -> None:
+    store = Store(c=SecretUnavailable("it is deleted"))
+    now_s, waits_s = 0.0, []
+
+    class Wake(threading.Event):
+        def wait(self, timeout: float | None = None) -> bool:
+            nonlocal now_s
+            assert timeout is not None
+            now_s += timeout
+            waits_s.append(timeout)
+            if now_s >= 150:
+                store.values["c"] = "3"
+            if now_s >= 200:
+                refresher.close()
+            return False
+
+    ring = KeyRing.load((reference("x", "c"),), lambda ref: Secret("3"), prepare)
+
+    def swap(name: str, old: KeyRing, new: KeyRing) -> None:
+        nonlocal ring
+        assert ring is old
+        ring = new
+
+    refresher = RingRefresher(
+        resolve=store.resolve,
+        rings=lambda: [WatchedRing("acme", ring, prepare)],
+        swap=swap,
+        interval_s=60,
+        confirm_s=0,
+        pause_s=0,
+        clock_s=lambda: now_s,
+    )
+    refresher._wake = Wake()
+    refresher._run()
+    lost, again, found, rounds = [60], [1, 2, 4, 8, 15, 15], [15, 15, 15], [30, 60]
+    assert waits_s == [*lost, *again, *found, *rounds]
+    assert not ring.lost
+
+
 def test_times_still_count_in_a_refreshed_ring() -> None:
     store = Store(a="1", b="2")
     refs = (
