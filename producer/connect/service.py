@@ -27,6 +27,7 @@ from producer.connect.connection_records import ConnectionRecords
 from producer.connect.effects import Cargo, Effects
 from producer.connect.flow import form, machine, words
 from producer.connect.flow import inputs as i
+from producer.connect.flow.destinations import destinations
 from producer.connect.flow.state import Check, FlowState, Step
 from producer.connect.oauth import state_digest
 from producer.connect.removal import Removal
@@ -369,11 +370,18 @@ class ConnectService:
                 if system is None
                 else (system.fields if first else system.webhook.registration.fields)
             )
-            filled = form.read(fields, action.values, session.flow.secrets)
+            held, before = session.flow.secrets, session.flow.values
+            filled = form.read(fields, action.values, held)
+            elsewhere = False
+            if first and held and system is not None:
+                after = destinations(system, {**before, **filled.values})
+                elsewhere = after != destinations(system, before)
+                filled = form.read(fields, action.values, held, elsewhere=elsewhere)
             given = (i.Details if first else i.Register)(
                 values=filled.values,
                 secret_fields=tuple(filled.secrets) if not filled.mistakes else (),
                 mistakes=filled.mistakes,
+                elsewhere=elsewhere,
             )
             return given, Cargo(secrets=filled.secrets)
         return _PLAIN[kind](), Cargo()

@@ -290,6 +290,35 @@ def test_a_name_that_a_session_was_given_is_not_free_either(rig: Rig) -> None:
     asyncio.run(go())
 
 
+def test_a_secret_does_not_go_to_another_address_than_it_was_entered_for(rig: Rig) -> None:
+    async def go() -> None:
+        async with rig.running() as service:
+            _, session = await service.create(wanted("plain"))
+            await act(service, session.id, ActionKind.DETAILS, values=details(rig, "wrong-token"))
+            await reach(service, session.id, lambda v: v.problem is not None)
+            await act(service, session.id, ActionKind.BACK)
+            # The same address in other words, and another path there: it stays.
+            same = {"address": rig.vendor.url.replace("http", "HTTP") + "/"}
+            await act(service, session.id, ActionKind.DETAILS, values=same)
+            await reach(service, session.id, lambda v: v.problem is not None)
+            asked = len(rig.vendor.requests)
+            await act(service, session.id, ActionKind.BACK)
+            elsewhere = {"address": rig.vendor.url.replace("127.0.0.1", "127.0.0.2")}
+            # A second try with the same address is no way round.
+            for _ in range(2):
+                view = await act(service, session.id, ActionKind.DETAILS, values=elsewhere)
+                assert view.step == "details"
+                assert view.form is not None
+                (token,) = (field for field in view.form.fields if field.id == "token")
+                assert token.mistake
+                assert not token.filled
+            assert len(rig.vendor.requests) == asked
+            service._runner._tidied[session.id] = (0, 1)
+            await until(lambda: rig.names() == [])
+
+    asyncio.run(go())
+
+
 def test_what_the_system_does_not_let_us_take_away_is_tried_again(rig: Rig) -> None:
     async def go() -> None:
         async with rig.running() as service:

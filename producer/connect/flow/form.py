@@ -28,9 +28,14 @@ class Filled(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def read(
-    fields: Sequence[SystemField], given: Mapping[str, str], filled: Mapping[str, object]
+    fields: Sequence[SystemField],
+    given: Mapping[str, str],
+    filled: Mapping[str, object],
+    *,
+    elsewhere: bool = False,
 ) -> Filled:
-    """Check what was given. `filled`: the secrets that are there already; one left empty stays.
+    """Check what was given. `filled`: the secrets that are there already; one left empty stays,
+    unless `elsewhere`: they would go to another address than they were entered for.
 
     What is no field is not looked at.
     """
@@ -39,6 +44,8 @@ def read(
         text = given.get(field.id, "")
         text = text.strip() if field.trim else text
         if field.secret and not text and field.id in filled:
+            if elsewhere:
+                found.mistakes[field.id] = f"The address is another one: enter {field.label} again."
             continue
         if text or not field.secret:
             mistake = _mistake(field, text)

@@ -40,11 +40,13 @@ class Choose(_Value, frozen=True, kw_only=True):
 
 
 class Details(_Value, frozen=True, kw_only=True):
-    """The form of the step, as `form.read` has taken it apart: `secret_fields` are to be stored."""
+    """The form of the step, as `form.read` has taken it apart: `secret_fields` are to be stored.
+    `elsewhere`: the secrets of before are for another address, and of no use any more."""
 
     values: Mapping[str, str] = {}
     secret_fields: tuple[str, ...] = ()
     mistakes: Mapping[str, str] = {}
+    elsewhere: bool = False
 
 
 class Register(Details, frozen=True, kw_only=True):

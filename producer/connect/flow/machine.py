@@ -143,6 +143,9 @@ def _choose(state: FlowState, given: i.Choose, at: At) -> Turned | Refused:
 
 
 def _details(state: FlowState, given: i.Details, at: At) -> Turned:
+    if given.elsewhere:
+        gone = (*state.discarded, *state.secrets.values())
+        state = replace(state, secrets={}, discarded=gone)
     after = replace(
         state,
         values={**state.values, **given.values},
