@@ -17,7 +17,7 @@ from producer.connect.flow.state import FlowState
 from producer.connect.session import Session
 from producer.connect.system import System
 from producer.connect.system_calls import SystemCalls
-from schemas.errors import HooklineError, SecretReferenceError
+from schemas.errors import BackendAway, HooklineError, SecretReferenceError
 
 log = logging.getLogger("hookline.connect")
 
@@ -82,6 +82,10 @@ class CleaningUp:
                 if unanswered.explanation.code in _PASSES:
                     continue
                 why = unanswered.explanation.what
+            except BackendAway as error:
+                # The credentials are there, and cannot be read just now.
+                log.warning("a webhook stays for now", extra={"data": {"why": str(error)}})
+                continue
             except HooklineError as error:
                 why = str(error)
             if why:

@@ -40,8 +40,8 @@ class Removal:
             raise FlowRefused("unavailable", str(error)) from None
 
     async def remove(self, connection_id: str, by: str) -> tuple[str, ...]:
-        """What could not be done, in words. With secrets left its records stay, revoked, so that
-        it can be tried again."""
+        """What could not be done, in words. With secrets left, or a webhook whose system does not
+        answer now, its records stay, revoked, so that it can be tried again."""
         access, tenant, system = self._made_here(connection_id)
         try:
             # The fence first: from here on nothing of it is taken.
@@ -59,7 +59,8 @@ class Removal:
         if access.webhook_id:
             gone = await cleaning.webhooks(tenant, flow, system, [access.webhook_id], notes)
             if not gone:
-                notes.append(f"the webhook at {access.system} is still registered; try again")
+                # What it takes to remove it goes last.
+                return (f"the webhook at {access.system} is still registered; try again",)
         elif system is not None and system.webhook.registration.how == "manual":
             notes.append(f"remove the webhook in {system.name} by hand")
         await self._revoke_token(access, tenant, system)

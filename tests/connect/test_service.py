@@ -10,8 +10,10 @@ from urllib.parse import parse_qs, urlsplit
 import msgspec
 import pytest
 
+from credentials.secret import Secret
 from producer.connect.service import Action, ActionKind, FlowRefused, SessionRefused
 from producer.connect.view import View
+from schemas.errors import BackendAway
 from tests.connect.rig import SECRET, Rig, act, reach, until, wanted
 from tests.connect.systems import kinds, system
 from tests.parts.kafka import KafkaBroker
@@ -339,6 +341,38 @@ def test_what_the_system_does_not_let_us_take_away_is_tried_again(rig: Rig) -> N
             await until(lambda: not rig.vendor.hooks and rig.names() == [])
 
     asyncio.run(go())
+
+
+def test_what_cannot_be_taken_away_for_now_can_be_tried_again(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def go() -> None:
+        async with rig.running() as service:
+            _, session = await service.create(wanted("plain", connection_id="acme-plain"))
+            rig.vendor.known.add("acme-plain")
+            rig.vendor.when_hooked = lambda hook: rig.event("acme/acme-plain/item/1")
+            await act(service, session.id, ActionKind.DETAILS, values=details(rig))
+            await reach(service, session.id, lambda v: v.step == "connected")
+            # The system does not answer.
+            rig.vendor.instead["/hooks/hook-1"] = (503, {}, b"")
+            assert "try again" in (await service.remove("acme-plain", "a test"))[0]
+            rig.vendor.instead.clear()
+            # Nor does the backend: what it takes to remove the webhook is there, and not at hand.
+            with monkeypatch.context() as patch:
+                patch.setattr(service._effects.calls, "_resolve", _away)
+                assert "try again" in (await service.remove("acme-plain", "a test"))[0]
+            assert rig.vendor.hooks
+            assert rig.names()
+            assert service._records.there("acme-plain")
+            assert await service.remove("acme-plain", "a test") == ()
+            assert (rig.vendor.hooks, rig.names()) == ({}, [])
+            assert not service._records.there("acme-plain")
+
+    asyncio.run(go())
+
+
+def _away(ref: str) -> Secret:
+    raise BackendAway("the backend does not answer")
 
 
 @pytest.mark.parametrize(
