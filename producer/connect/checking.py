@@ -124,6 +124,7 @@ def _authorisation(system: System) -> Iterator[Mistake]:
             url = getattr(how, name)
             if url is not None:
                 yield from _address(("authorisation", name), url, system)
+                yield from _for_ours(("authorisation", name), url, system)
         if (how.use == "header") != bool(how.header):
             yield Mistake(("authorisation", "header"), "`use: header` and `header` go together")
     for name, template in used:
@@ -193,6 +194,16 @@ def _address(path: Path_, template: str, system: System) -> Iterator[Mistake]:
         field = fields.get(name)
         if field is None or not (field.pattern or field.options):
             yield Mistake(path, f"{{{name}}} is in the host's name: it must have a pattern")
+
+
+def _for_ours(path: Path_, template: str, system: System) -> Iterator[Mistake]:
+    """Our own client's secret is sent there, so it is no host that a customer names: not as a
+    whole, and not by how it ends, unless the entry lists them."""
+    host = re.split(r"[/?#:]", template.partition("://")[2], maxsplit=1)[0]
+    last = list(templates.names(host))[-1:] if host.endswith("}") or not host else []
+    listed = {field.id for field in system.all_fields() if field.options}
+    if not host or not set(last) <= listed:
+        yield Mistake(path, "is at a host that the customer names, who would be sent our secret")
 
 
 def _validation(system: System) -> Iterator[Mistake]:

@@ -235,3 +235,22 @@ def test_only_names_that_are_known_are_filled():
     filled = templates.fill_all({"{token}": ["{token}", 1, None, ("{token}",)]}, values)
     assert filled == {"{token}": ["s", 1, None, ["s"]]}
     assert set(templates.names([{"a": "{b}{c}"}, "{d}", 5])) == {"b", "c", "d"}
+
+
+OAUTH = """\
+authorisation:
+  kind: oauth2_code
+  authorise_url: https://{site}.acme.example/authorise
+  token_url: https://{site}.acme.example/token
+"""
+
+
+@pytest.mark.parametrize("url", ["{own}/token", "https://{site}/token", "https://{site}:8443/t"])
+def test_our_clients_secret_is_not_sent_to_a_host_that_a_customer_names(url: str) -> None:
+    bearer = 'authorisation:\n  kind: bearer\n  token: "{token}"\n'
+    own = "fields:\n  - {id: own, label: Address, kind: url}\n"
+    good = GOOD.replace(bearer, OAUTH).replace("fields:\n", own)
+    read_entry(good, "acme.yaml")
+    wrong = good.replace("token_url: https://{site}.acme.example/token", f'token_url: "{url}"')
+    with pytest.raises(ConfigurationError, match="our secret"):
+        read_entry(wrong, "acme.yaml")
