@@ -14,13 +14,15 @@ from producer.connect.system import SystemField
 
 MAX_CHARS: Final = 4_000
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]")
+#: A token in the wrong field: a form with a mistake is kept, and this is not.
+_LIKE_A_SECRET: Final = re.compile(r"[A-Za-z0-9_+=~-]{24}")
 _SUBDOMAIN: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?", re.ASCII)
 _EMAIL: Final = re.compile(r"[^@\s]{1,64}@[^@\s]{1,190}")
 
 
 class Filled(msgspec.Struct, frozen=True, kw_only=True):
     """A form that was sent. Values that have a mistake are kept for the customer to mend, those of
-    secrets are not."""
+    secrets, and what looks like one, are not."""
 
     values: dict[str, str]
     secrets: dict[str, Secret]
@@ -54,7 +56,8 @@ def read(
         if mistake:
             found.mistakes[field.id] = mistake
         if not field.secret:
-            found.values[field.id] = text[:MAX_CHARS] if not _CONTROL.search(text) else ""
+            kept = not _CONTROL.search(text) and not (mistake and _LIKE_A_SECRET.search(text))
+            found.values[field.id] = text[:MAX_CHARS] if kept else ""
         elif text and not mistake:
             found.secrets[field.id] = Secret(text)
     return found
