@@ -31,6 +31,8 @@ _SWEEP_S: Final = 5.0
 _TIDY_AGAIN_US: Final = 30_000_000
 _TIDY_AT_MOST_US: Final = 1_800_000_000
 _OUTCOME_TRIES: Final = 5
+#: In one sweep.
+_FAIL_AT_MOST: Final = 3
 MAX_RUNNING: Final = 500
 
 
@@ -59,6 +61,7 @@ class FlowRunner:
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._tasks: set[asyncio.Task[None]] = set()
         self._tidied: dict[str, tuple[int, int]] = {}
+        self._failing: set[str] = set()
         self._sweeper: asyncio.Task[None] | None = None
 
     def begin(self) -> None:
@@ -176,14 +179,38 @@ class FlowRunner:
         while True:
             await asyncio.sleep(_SWEEP_S)
             try:
-                for session in self._store.all():
-                    if (given := self._due(session)) is not None:
-                        await self.give(session.id, given)
+                await self._swept(self._store.all())
             except HooklineError as error:
                 log.warning("connect sessions cannot be swept", extra={"data": {"why": str(error)}})
             # The task's top: the next sweep tries again.
             except Exception:
                 log.exception("connect sessions cannot be swept; trying again")
+
+    async def _swept(self, sessions: list[Session]) -> None:
+        """All that are due. One that fails stands in nobody's way: it comes last the next time."""
+        there = {session.id for session in sessions}
+        self._failing &= there
+        for gone in self._tidied.keys() - there:
+            del self._tidied[gone]
+        failed = 0
+        for session in sorted(sessions, key=lambda one: one.id in self._failing):
+            try:
+                if (given := self._due(session)) is not None:
+                    await self.give(session.id, given)
+            except HooklineError as error:
+                data = {"session": session.id, "why": str(error)}
+                log.warning("a connect session cannot be swept", extra={"data": data})
+                failed += 1
+            # As the task's top, for one session: what of it is amiss, the others have not.
+            except Exception:
+                log.exception("connect session %s cannot be swept", session.id)
+            else:
+                self._failing.discard(session.id)
+                continue
+            self._failing.add(session.id)
+            if failed >= _FAIL_AT_MOST:
+                # Kafka is away, and each one that is tried waits for it.
+                return
 
     def _due(self, session: Session) -> i.Input | None:
         flow, now_us = session.flow, self._now_us()
