@@ -217,11 +217,18 @@ class ConnectHttp:
             for name in ("state", "code", "error")
         )
         found = await self._service.came_back(state, code, error)
-        values = {"ok": found.ok, "title": found.title, "text": found.text}
+        values = {"title": found.title, "text": found.text, "proof": ""}
+        if found.proof is not None and found.typed is not None:
+            own = f"{request.url.scheme}://{request.headers.get('host', '')}".lower()
+            values |= {
+                "proof": found.proof.reveal(),
+                "typed": found.typed.reveal(),
+                "origins": " ".join(self.origins.embedding(found.origin, own)),
+            }
         answer = self._pages.answer("connect_callback.html", values, 200 if found.ok else 400)
         # Its address holds a code.
         answer.headers["referrer-policy"] = "no-referrer"
-        # Else the browser would no longer let it close itself.
+        # Else it would not know the window that opened it, which waits for the proof.
         answer.headers["cross-origin-opener-policy"] = "unsafe-none"
         return answer
 
@@ -245,7 +252,7 @@ class ConnectHttp:
         assert isinstance(refused, Refused)
         if _wants_data(request):
             return problems.problem(request, refused)
-        values = {"ok": False, "title": "Not now", "text": refused.detail}
+        values = {"title": "Not now", "text": refused.detail, "proof": ""}
         return self._pages.answer("connect_callback.html", values, refused.status)
 
     async def _session_refused(self, request: Request, refused: Exception) -> Response:

@@ -44,6 +44,11 @@ class Origins:
         """Whether a page of this origin may use the component."""
         return origin in self._allowed
 
+    def embedding(self, bound: str, own: str) -> tuple[str, ...]:
+        """Those whose page may hold the component of a session: the one that it is bound to, or
+        without that all of the list; and ours, `own` where the console has no public URL."""
+        return (*((bound.lower(),) if bound else sorted(self._allowed)), self._own or own)
+
     def answer_headers(self, origin: str) -> dict[str, str]:
         """What lets that page read an answer. Only for an origin that is allowed."""
         return {

@@ -25,6 +25,9 @@ const POLL_MS = 3000;
 const LONGEST_WAIT_MS = 15000;
 const REVEALED_MS = 60000;
 const WARN_MS = 180000;
+// The window that comes back hands its proof over by itself, mostly; else its code is asked for.
+const TYPED_MS = 2500;
+const CONFIRMS = 10;
 const SENDS = 4;
 
 const STRINGS = {
@@ -63,6 +66,10 @@ const STRINGS = {
   waitingHelp: "Answer the question in the window of {system}. This page goes on by itself.",
   openAgain: "No window? Open {system} here",
   authoriseAgain: "Start again",
+  proofLabel: "Code from the last window",
+  proofHelp: "{system} has said yes. Type the code that the last window shows, so that we know it was you.",
+  proofMissing: "Type the 8 letters and digits that the last window shows.",
+  confirm: "Confirm",
   validateTitle: "Checking your details",
   validatedTitle: "Your details work",
   failedTitle: "This did not work yet",
@@ -304,7 +311,7 @@ function tile(system) {
 /** What of a view makes its step look otherwise; all else is changed in place. */
 function shapeOf(view) {
   if (view.step === "validate" || (view.step === "register" && !byHand(view))) return "";
-  if (view.step === "authorise") return JSON.stringify(view.actions);
+  if (view.step === "authorise") return JSON.stringify((view.actions ?? []).filter((action) => action !== "confirm"));
   const { form, actions, problem, webhook, test, arrived, account, checks } = view;
   const fields = (form?.fields ?? []).map(({ id, filled, options, label }) => [id, filled, label, options]);
   const failed = view.step === "register" && (checks ?? []).find((check) => check.explanation);
@@ -425,12 +432,14 @@ class HooklineConnect extends HTMLElement {
   }
   connectedCallback() {
     addEventListener("online", this.#hurry);
+    addEventListener("message", this.#heard);
     for (const end of ["pointerup", "pointercancel"]) addEventListener(end, this.#released, true);
     document.addEventListener("visibilitychange", this.#hurry);
     this.#begin();
   }
   disconnectedCallback() {
     removeEventListener("online", this.#hurry);
+    removeEventListener("message", this.#heard);
     for (const end of ["pointerup", "pointercancel"]) removeEventListener(end, this.#released, true);
     document.removeEventListener("visibilitychange", this.#hurry);
     this.#stop();
@@ -622,6 +631,25 @@ class HooklineConnect extends HTMLElement {
       this.#acted = false;
     }
   }
+  /** From the page that the other system led back to: the proof that it was this customer. */
+  #heard = async ({ origin, source, data }) => {
+    if (origin !== new URL(this.api).origin || data?.type !== "hookline-proof" || typeof data.proof !== "string") return;
+    if (!this.#life || this.#view?.step !== "authorise") return;
+    const { signal } = this.#life;
+    const body = { action: "confirm", revision: this.#view.revision, values: { proof: data.proof.slice(0, 100) } };
+    for (let sent = 1; sent <= CONFIRMS && !signal.aborted && !this.#over; sent += 1) {
+      try {
+        const view = await this.#api.ask("actions", signal, body);
+        this.#take(view);
+        if (view.problem?.code !== "code_wrong") source?.postMessage({ type: "hookline-confirmed" }, origin);
+        return;
+      } catch (error) {
+        if (error instanceof Refusal && error.final) { this.#refused(error); return; }
+        // The server that we ask may not know yet what another one has kept; or the network is away.
+        await new Promise((go) => setTimeout(go, 300));
+      }
+    }
+  };
   #why(error, more) {
     if (!(error instanceof Refusal)) return this.#t(more.values ? "sendAgain" : "notSent");
     if (error.status === 429) return this.#t("slowDown", { seconds: error.seconds || 10 });
@@ -650,14 +678,18 @@ class HooklineConnect extends HTMLElement {
     const held = this.#root.activeElement !== null || this.#acted;
     const [sameStep, where] = [this.#drawn.key.split("/")[0] === key.split("/")[0], this.#root.activeElement?.dataset.act];
     const make = error ? () => this.#end("refusedTitle", error.message || this.#t("refusedHelp"), error.code === "expired" ? "expiredTitle" : "") : STEPS[view?.step] ?? STEPS.loading;
+    // What is being typed stays, also where the form is drawn anew around it.
+    const typed = [...body.querySelectorAll("input[id], select[id]")].filter((one) => sameStep && one.value !== (one.drawn ?? ""));
+    const writing = sameStep && this.#root.activeElement?.id;
     const drawn = make.call(this, view);
     this.#drawn = { key, update: drawn.update ?? (() => {}) };
     body.replaceChildren(...drawn.nodes.filter(Boolean));
+    for (const { id, value } of typed) { const one = body.querySelector(`#${CSS.escape(id)}`); if (one) one.value = value; }
     this.#drawn.update(view);
     if (this.#busy) this.#setBusy(this.#busy);
     if (!held || key === "loading") return;
     const problem = sameStep && body.querySelector(".problem[tabindex]:not([hidden])");
-    const same = sameStep && where && body.querySelector(`[data-act="${CSS.escape(where)}"]`);
+    const same = sameStep && ((where && body.querySelector(`[data-act="${CSS.escape(where)}"]`)) || (writing && body.querySelector(`#${CSS.escape(writing)}`)));
     (problem || same || body.querySelector("h2"))?.focus();
   }
   #progress(view, steps, position) {
@@ -724,8 +756,8 @@ class HooklineConnect extends HTMLElement {
       return node("li", {}, node("span", {}, guide.text, href && " ", href && this.#link(href, new URL(href).host)));
     }));
   }
-  #link(href, text) {
-    return node("a", { href, target: "_blank", rel: "noopener noreferrer", referrerpolicy: "no-referrer" },
+  #link(href, text, rel = "noopener noreferrer") {
+    return node("a", { href, target: "_blank", rel, referrerpolicy: "no-referrer" },
       text, node("span", { class: "for-reader" }, ` (${this.#t("newWindow")})`));
   }
   /** The checks, each where it was, so that what is read out or looked at does not jump. */
@@ -854,6 +886,7 @@ class HooklineConnect extends HTMLElement {
         });
         if (!field.secret) input.value = field.value ?? "";
       }
+      input.drawn = input.value;
       if (field.secret) {
         const word = node("span", {}, this.#t("show"));
         const eye = node("button", { type: "button", on: { click: () => {
@@ -945,13 +978,14 @@ class HooklineConnect extends HTMLElement {
     const system = this.#name(view);
     const waiting = node("div", { class: "tight", hidden: true });
     const begin = node("div", { class: "stack" });
+    const { typing, ask } = this.#typing(system);
     let url = "";
     let asked = false;
     let told = "";
     const first = this.#button(this.#t("authorise", { system }), "", { name: "authorise", class: "first", do: async () => {
-      // Opened in the click itself, or a browser blocks it; the system gets no hand on this page.
+      // Opened in the click itself, or a browser blocks it.
+      // It keeps its opener: the page that it ends at hands over the proof that it was this customer.
       const popup = window.open("about:blank", "_blank", "popup,width=640,height=780");
-      if (popup) popup.opener = null;
       const before = this.#view;
       const now = (before.actions ?? []).includes("authorise") ? await this.#act("authorise") : before;
       // It is in this one answer only, since it is for one use.
@@ -964,13 +998,14 @@ class HooklineConnect extends HTMLElement {
     } });
     const update = (now) => {
       // What came back was a no: it begins again.
-      if (now.problem) asked = false;
+      if (now.problem && !(now.actions ?? []).includes("confirm")) asked = false;
       first.textContent = this.#t(asked ? "authoriseAgain" : "authorise", { system });
       first.classList.toggle("first", !asked);
-      waiting.hidden = !asked && !now.busy;
+      const asks = ask((now.actions ?? []).includes("confirm"), now.problem);
+      waiting.hidden = asks || (!asked && !now.busy);
       waiting.replaceChildren(...(now.busy ? [this.#wait(this.#t("loading"))] : [this.#wait(this.#t("waitingTitle")),
         node("p", { class: "soft" }, this.#t("waitingHelp", { system })),
-        url && node("p", {}, this.#link(url, this.#t("openAgain", { system })))].filter(Boolean)));
+        url && node("p", {}, this.#link(url, this.#t("openAgain", { system }), "opener"))].filter(Boolean)));
       const stamp = JSON.stringify(now.problem);
       const problem = this.#problem(this.#apart(now), { tabindex: "-1" });
       begin.replaceChildren(...[problem, waiting].filter(Boolean));
@@ -978,8 +1013,42 @@ class HooklineConnect extends HTMLElement {
       told = stamp;
     };
     return { nodes: [
-      this.#head(view, this.#t("authoriseTitle", { system }), this.#t("authoriseHelp", { system })), begin, this.#actions(view, first, { retry: false }),
+      this.#head(view, this.#t("authoriseTitle", { system }), this.#t("authoriseHelp", { system })), begin, typing, this.#actions(view, first, { retry: false }),
     ], update };
+  }
+  /** Where the window that came back could not hand its proof over, its code is typed here. */
+  #typing(system) {
+    const mistake = node("p", { class: "mistake", id: "proof-mistake", role: "alert", hidden: true });
+    const input = node("input", { id: "field-proof", class: "ltr", type: "text", maxlength: "20", autocomplete: "off", spellcheck: "false",
+      autocapitalize: "characters", autocorrect: "off", "aria-describedby": "proof-help proof-mistake" });
+    const one = { input, mistake };
+    const send = async (event) => {
+      event.preventDefault();
+      if (this.#busy) return;
+      const proof = input.value.trim();
+      this.#say(one, proof.replace(/[\s-]/g, "").length === 8 ? "" : this.#t("proofMissing"));
+      if (!mistake.hidden) { input.focus(); return; }
+      input.value = "";
+      await this.#act("confirm", { values: { proof } });
+    };
+    const typing = node("form", { class: "stack", novalidate: true, autocomplete: "off", hidden: true, on: { submit: send } },
+      node("div", { class: "tight" }, node("label", { for: "field-proof" }, this.#t("proofLabel")),
+        node("p", { class: "small soft", id: "proof-help" }, this.#t("proofHelp", { system })),
+        node("div", { class: "with-button" }, input, this.#button(this.#t("confirm"), "", { name: "confirm", class: "first", submit: true })), mistake));
+    let timer;
+    const show = () => {
+      typing.hidden = false;
+      this.#announce(this.#t("proofHelp", { system }));
+      this.#draw();
+    };
+    /** Whether the code is asked for: a moment after it can be, or when one was wrong. */
+    const ask = (wanted, problem) => {
+      if (!wanted) { clearTimeout(timer); timer = undefined; typing.hidden = true; return false; }
+      if (problem && typing.hidden) typing.hidden = false;
+      else timer ??= this.#later(TYPED_MS, show);
+      return !typing.hidden;
+    };
+    return { typing, ask };
   }
 
   #checking(view, title) {

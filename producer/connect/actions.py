@@ -8,7 +8,7 @@ from typing import Protocol
 
 import msgspec
 
-from credentials.secret import MASK
+from credentials.secret import MASK, Secret
 from producer.connect.system import System
 from producer.connect.view import View
 from schemas.errors import HooklineError
@@ -47,6 +47,9 @@ class ActionKind(StrEnum):
     CHOOSE = "choose"
     DETAILS = "details"
     AUTHORISE = "authorise"
+    #: The code or the proof from the page that the other system led back to, as `proof`. On any
+    #: revision: the customer cannot have seen the one that it belongs to.
+    CONFIRM = "confirm"
     REGISTER = "register"
     RETRY = "retry"
     BACK = "back"
@@ -85,12 +88,16 @@ class CameBack(msgspec.Struct, frozen=True, kw_only=True):
     """What the page says that the other system sent the customer back to.
 
     `origin` is that of the embedding page, empty if unknown; `code` is empty where all went well.
+    Then `proof` is for the window that opened this one, if it is of that origin or ours, and
+    `typed` for the customer to type there: without one of them nothing goes on.
     """
 
     ok: bool
     title: str
     text: str
     code: str = ""
+    proof: Secret | None = None
+    typed: Secret | None = None
     session_id: str = ""
     system: str = ""
     origin: str = ""

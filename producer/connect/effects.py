@@ -20,12 +20,12 @@ from producer.connect.connection_records import ConnectionRecords
 from producer.connect.flow import failures, words
 from producer.connect.flow import inputs as i
 from producer.connect.flow.progress import checks_of
-from producer.connect.flow.state import Check, FlowState
+from producer.connect.flow.state import PASSING, Check, FlowState
 from producer.connect.live_checks import run_checks
 from producer.connect.oauth import Tokens, consent
 from producer.connect.session import Session
 from producer.connect.system import OAuthCode, System
-from producer.connect.system_calls import PASSING, SystemCalls, signing_secret
+from producer.connect.system_calls import SystemCalls, signing_secret
 from producer.connect.templates import fill_all
 from producer.outgoing.answers import OutgoingAnswer, OutgoingFailure
 from producer.providers import json_pointer
@@ -118,8 +118,11 @@ class Effects:
             yield await self._store(session, effect.names, cargo.secrets)
         elif isinstance(effect, i.BeginConsent):
             yield await self._begin(session, system, effect, cargo)
+        elif isinstance(effect, i.KeepCode):
+            code = {"oauth_code": cargo.code} if cargo.code is not None else {}
+            yield await self._store(session, effect.names, code)
         elif isinstance(effect, i.ExchangeCode):
-            yield await self._exchange(session, system, effect, cargo)
+            yield await self._exchange(session, system, effect)
         elif isinstance(effect, i.RunChecks):
             values = await self.calls.values(session.tenant, flow, system)
             async for outcome in run_checks(self.calls, system, flow, values, self._now_s):
@@ -179,15 +182,17 @@ class Effects:
         return msgspec.structs.replace(stored, state_digest=made.state_digest)
 
     async def _exchange(
-        self, session: Session, system: System, effect: i.ExchangeCode, cargo: Cargo
+        self, session: Session, system: System, effect: i.ExchangeCode
     ) -> i.Outcome:
         how = system.authorisation
-        if cargo.code is None or not isinstance(how, OAuthCode):
+        kept = session.flow.secrets.get("oauth_code")
+        if kept is None or not isinstance(how, OAuthCode):
             return i.Failed(explanation=words.consent_interrupted(system.name))
+        code = await self.calls.resolve(kept)
         ref = session.flow.secrets.get("oauth_verifier")
         verifier = await self.calls.resolve(ref) if ref and how.pkce else None
         tokens = await self._tokens.exchange(
-            system, session.flow.values, cargo.code, verifier, self._place.redirect_uri
+            system, session.flow.values, code, verifier, self._place.redirect_uri
         )
         held = {"access_token": tokens.access}
         if tokens.refresh is not None:

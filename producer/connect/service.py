@@ -25,11 +25,10 @@ from producer.connect.actions import (
 )
 from producer.connect.connection_records import ConnectionRecords
 from producer.connect.effects import Cargo, Effects
-from producer.connect.flow import form, machine, words
+from producer.connect.flow import form, machine, proofs, words
 from producer.connect.flow import inputs as i
 from producer.connect.flow.destinations import destinations
 from producer.connect.flow.state import Check, FlowState, Step
-from producer.connect.oauth import state_digest
 from producer.connect.removal import Removal
 from producer.connect.running import FlowRunner
 from producer.connect.session import (
@@ -42,6 +41,7 @@ from producer.connect.session_store import SessionStore
 from producer.connect.system import System
 from producer.connect.view import View
 from producer.connect.viewing import may_reveal, view_of
+from producer.connect.way_back import WayBack
 from schemas.errors import HooklineError, TopicError
 
 __all__ = [
@@ -55,7 +55,7 @@ _LOCALE: Final = re.compile(r"[A-Za-z0-9-]{0,35}", re.ASCII)
 _LETTERS: Final = "0123456789abcdefghijklmnopqrstuvwxyz"
 _MAX_LABEL_CHARS: Final = 200
 _NO_DIGEST: Final = bytes(32)
-_AWAY: Final = "Our service cannot be reached for the moment. Try again in a minute."
+_AWAY: Final = words.AWAY
 
 
 class ConnectService:
@@ -80,6 +80,7 @@ class ConnectService:
         self._now_us = now_us
         self._lasts_us = session_minutes * 60_000_000
         self._runner = FlowRunner(store, effects, catalogue, now_us)
+        self._way_back = WayBack(store, self._runner, catalogue)
         self._removal = Removal(catalogue, records, effects, now_us)
 
     def start(self) -> None:
@@ -190,7 +191,8 @@ class ConnectService:
         session = self._session(session_id)
         given, cargo = self._input(session, action)
         try:
-            answer = await self._runner.give(session_id, given, seen=action.revision, cargo=cargo)
+            seen = None if action.kind is ActionKind.CONFIRM else action.revision
+            answer = await self._runner.give(session_id, given, seen=seen, cargo=cargo)
         except HooklineError:
             raise FlowRefused("unavailable", _AWAY, self._view(session)) from None
         if answer.code:
@@ -215,44 +217,10 @@ class ConnectService:
                 session = self._session(session_id)
 
     async def came_back(self, state: str, code: str, error: str) -> CameBack:
-        """OAuth's way back, which finds its session by `state`; never raises for bad input."""
+        """OAuth's way back, which finds its session by `state`; never raises for bad input. What
+        came is used after the action `confirm`, and not before."""
         self._runner.begin()
-        digest = state_digest(state[:500])
-        unknown = CameBack(
-            ok=False, title="This did not work", text=words.CONSENT_USED, code="state_unknown"
-        )
-        try:
-            found = [s for s in self._store.all() if state and s.flow.oauth_state == digest]
-            if not found:
-                return unknown
-            session = found[0]
-            denied = re.sub(r"[^a-z_]", "", error.lower())[:60] or ("" if code else "no_code")
-            if error and not denied:
-                denied = "refused"
-            given = i.Consent(state_digest=digest, denied=denied)
-            cargo = Cargo(code=Secret(code[:4_000]) if code else None)
-            answer = await self._runner.give(session.id, given, cargo=cargo)
-            if answer.code:
-                return unknown
-            for task in answer.tasks:
-                await task
-            session = self._session(session.id)
-        except HooklineError:
-            return CameBack(ok=False, title="This did not work yet", text=_AWAY, code="unavailable")
-        system = self._system(session)
-        name, problem = system.name if system is not None else "", session.flow.problem
-        about = {"session_id": session.id, "system": name, "origin": session.origin}
-        if problem is not None and session.flow.step is Step.AUTHORISE:
-            text = f"{problem.what} {problem.next}"
-            return CameBack(
-                ok=False, title="Access was not given", text=text, code=problem.code, **about
-            )
-        return CameBack(
-            ok=True,
-            title=f"{name} is open to us",
-            text="Close this window and go on in the one before.",
-            **about,
-        )
+        return await self._way_back.take(state, code, error)
 
     async def reveal(self, session_id: str) -> Secret:
         """The signing secret that the customer is to paste; FlowRefused where there is none."""
@@ -384,6 +352,9 @@ class ConnectService:
                 elsewhere=elsewhere,
             )
             return given, Cargo(secrets=filled.secrets)
+        if kind is ActionKind.CONFIRM:
+            presented = action.values.get("proof", "")
+            return i.Confirm(digest=proofs.digest(session.id, presented)), Cargo()
         return _PLAIN[kind](), Cargo()
 
 

@@ -10,7 +10,7 @@ import base64
 import secrets as randomness
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -18,7 +18,7 @@ from credentials.secret import Secret
 from credentials.writing import SecretWriter
 from producer.connect.calls import Requests, Unanswered, prepare, send
 from producer.connect.flow import failures
-from producer.connect.flow.state import FlowState
+from producer.connect.flow.state import PASSING, FlowState
 from producer.connect.oauth import OAuthApp, TokenClient
 from producer.connect.session import Session
 from producer.connect.system import Call, OAuthClient, OAuthCode, System
@@ -26,8 +26,6 @@ from producer.outgoing.answers import OutgoingAnswer, OutgoingFailure
 from schemas.errors import HooklineError
 
 T = TypeVar("T")
-#: Secrets of the flow itself: no part of the connection that comes out.
-PASSING: Final = frozenset({"oauth_verifier"})
 
 
 class Place(msgspec.Struct, frozen=True, kw_only=True):

@@ -33,6 +33,7 @@ _ORDER: Final = (
 _BUSY: Final = {
     "StoreSecrets": "storing",
     "BeginConsent": "authorising",
+    "KeepCode": "authorising",
     "ExchangeCode": "authorising",
     "RunChecks": "checking",
     "MakeSecret": "preparing",

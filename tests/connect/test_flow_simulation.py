@@ -16,6 +16,7 @@ from tests.connect.systems import kinds
 
 SYSTEMS = {one.id: one for one in kinds()}
 SECRET = "sw0rdfish-canary"
+_STORING = i.StoreSecrets | i.BeginConsent | i.KeepCode | i.ExchangeCode | i.MakeSecret
 FINE = (CheckState.PASSED, CheckState.SKIPPED)
 
 
@@ -34,7 +35,7 @@ class World:
         #: Effects under way, each with what it will give back.
         self.running: list[tuple[i.Effect, int]] = []
         self.current: i.Effect | None = None
-        self.consent = ""
+        self.consent = self.proof = ""
         self.trace: list[str] = []
         moved = machine.start(self.at(), "conn")
         self.state = FlowState()
@@ -44,8 +45,12 @@ class World:
         return i.At(now_us=self.now_us, session="s1", get=SYSTEMS.get, fixed=self.fixed)
 
     def give(self, given: i.Input) -> None:
+        waiting = self.state.oauth_proofs
         answer = machine.advance(self.state, given, self.at())
         if isinstance(answer, i.Moved):
+            if any(isinstance(effect, i.ExchangeCode) for effect in answer.effects):
+                assert isinstance(given, i.Confirm)
+                assert given.digest in waiting
             self.take(answer, type(given).__name__)
         elif isinstance(given, i.FromCustomer):
             assert answer.text
@@ -100,7 +105,7 @@ class World:
             what = self.random.choice(onward)
         elif self.random.random() < 0.8:
             what = self.random.choice(
-                ["choose", "details", "register", "authorise", "retry", "send_test"]
+                ["choose", "details", "register", "authorise", "confirm", "retry", "send_test"]
             )
         else:
             what = self.random.choice(["back", "back", "back", "cancel"])
@@ -112,6 +117,7 @@ class World:
             return self.filled(what, system)
         return {
             "authorise": i.Authorise(),
+            "confirm": i.Confirm(digest=self.random.choice([self.proof, self.proof, "forged"])),
             "retry": i.Retry(),
             "back": i.Back(),
             "send_test": i.SendTest(),
@@ -188,7 +194,7 @@ class World:
         return refs
 
     def outcomes(self, effect: i.Effect, dead: bool = False) -> list[i.Outcome]:
-        if isinstance(effect, i.StoreSecrets | i.BeginConsent | i.ExchangeCode | i.MakeSecret):
+        if isinstance(effect, _STORING):
             if isinstance(effect, i.BeginConsent):
                 self.made += 1
                 self.consent = f"digest-{self.made}"
@@ -248,7 +254,12 @@ class World:
             self.give(self.customer())
         elif roll < 0.88:
             digest = self.random.choice([self.consent, self.consent, "forged"])
-            self.give(i.Consent(state_digest=digest, denied=self.random.choice(["", "", "no"])))
+            denied = self.random.choice(["", "", "no"])
+            self.made += 1
+            proof = f"proof-{self.made}"
+            if digest == self.consent == self.state.oauth_state:
+                self.proof = proof
+            self.give(i.Consent(state_digest=digest, denied=denied, proofs=(proof,)))
         elif roll < 0.95:
             self.now_us += self.random.choice([1_000_000, 61_000_000])
             self.give(i.Interrupted())

@@ -125,8 +125,12 @@ def test_consent_is_asked_with_pkce_and_its_answer_counts_once(rig: Rig) -> None
             rig.vendor.known.add("acme-consent")
             came = await service.came_back(query["state"], "code-1", "")
             assert came.ok
+            assert came.proof is not None
             again = await service.came_back(query["state"], "code-1", "")
             assert again.code == "state_unknown"
+            await act(
+                service, session.id, ActionKind.CONFIRM, values={"proof": came.proof.reveal()}
+            )
             await reach(service, session.id, lambda v: v.step == "test")
             rig.event("acme/acme-consent/item/1")
             await reach(service, session.id, lambda v: v.step == "connected")

@@ -6,6 +6,7 @@ What the customer enters says what happens (`FAILURES`); `hold` names checks tha
 from __future__ import annotations
 
 import asyncio
+import secrets
 import time
 from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime
@@ -13,6 +14,8 @@ from datetime import UTC, datetime
 from msgspec.structs import replace
 
 from credentials.secret import Secret
+from producer.connect.flow import words
+from producer.connect.flow.proofs import Proof, digest, make_proof
 from producer.connect.flow.state import CheckState, Explanation, FlowState
 from producer.connect.service import (
     Action,
@@ -44,6 +47,7 @@ from tests.connect_page.script import (
     ARRIVED,
     BY_API,
     BY_HAND,
+    DENIED,
     FAILURES,
     SIGNING_SECRET,
     SYSTEMS,
@@ -87,7 +91,9 @@ class FakeService(ConnectService):
     def catalogue(self) -> FakeCatalogue:
         return self._catalogue
 
-    def make(self, wanted: WantedSession | None = None, minutes: float = 30) -> str:
+    def make(
+        self, wanted: WantedSession | None = None, minutes: float = 30, origin: str = ""
+    ) -> str:
         """A session's token, from any thread."""
         wanted = wanted or WantedSession(tenant="acme")
         token, kept = make_session_token(ENVIRONMENT)
@@ -99,7 +105,7 @@ class FakeService(ConnectService):
             tenant=wanted.tenant,
             systems=wanted.systems,
             system=wanted.system,
-            origin=wanted.origin,
+            origin=origin or wanted.origin,
             created_at_us=now_us,
             expires_at_us=now_us + int(minutes * 60e6),
             flow=FlowState(),
@@ -163,33 +169,26 @@ class FakeService(ConnectService):
         for flow in self._flows.values():
             if flow.view.step == "authorise" and state == flow.session.id:
                 if error:
-                    denied = Explanation(
-                        code="denied",
-                        what="You did not allow access.",
-                        why="“Cancel” was chosen in the window of Shopify.",
-                        next="Try again, and choose “Install app” there.",
-                        retry=True,
-                    )
-                    self._become(flow, problem=denied)
+                    self._become(flow, problem=DENIED)
                     return CameBack(
-                        ok=False,
-                        title="Access was not allowed",
-                        text="Go back and try again.",
+                        ok=False, title="Access was not allowed", text="Go back and try again.",
                         code="denied",
-                    )
-                self._run(flow)
+                    )  # fmt: skip
+                self.proof = make_proof(flow.session.id, secrets.choice)
+                self._become(flow, actions=("authorise", "confirm", "back", "cancel"))
                 return CameBack(
-                    ok=True, title="Access was allowed", text="You can go on where you were."
-                )
-        return CameBack(
-            ok=False, title="This link was used before", text="Go back and try again.", code="state"
-        )
+                    ok=True, title="Shopify has said yes", text="Type this code where you began.",
+                    proof=self.proof.sent, typed=self.proof.typed, origin=flow.session.origin,
+                )  # fmt: skip
+        return CameBack(ok=False, title="Used before", text="Go back and try again.", code="state")
 
     async def act(self, session_id: str, action: Action) -> View:
         flow = self._flows[session_id]
         self.acted.append(action)
         if self.refuse:
             raise self.refuse.pop(0)
+        if action.kind is ActionKind.CONFIRM:
+            return self._confirmed(flow, action.values["proof"])
         if action.revision != flow.view.revision:
             raise FlowRefused("stale", "This was changed in another window.", flow.view)
         kind = action.kind
@@ -213,23 +212,26 @@ class FakeService(ConnectService):
             if target:
                 self._set(flow, self._chosen(blank, target, filled=True))
             else:
-                self._set(
-                    flow,
-                    replace(
-                        blank,
-                        step="choose",
-                        system=None,
-                        form=None,
-                        steps=steps("choose"),
-                        revision=blank.revision + 1,
-                        actions=("choose", "cancel"),
-                    ),
-                )
+                again = replace(
+                    blank, step="choose", system=None, form=None, steps=steps("choose"),
+                    revision=blank.revision + 1, actions=("choose", "cancel"),
+                )  # fmt: skip
+                self._set(flow, again)
         elif kind is ActionKind.SEND_TEST:
             self._become(flow, busy="test", checks=waiting(TEST), actions=("cancel",))
             self._start(self._walk(flow, TEST, self._connected))
         elif kind is ActionKind.CANCEL:
             self._become(flow, step="cancelled", actions=())
+        return flow.view
+
+    proof: Proof | None = None
+
+    def _confirmed(self, flow: _Flow, presented: str) -> View:
+        assert self.proof is not None
+        if digest(flow.session.id, presented) in self.proof.digests:
+            self._run(flow)
+        else:
+            self._become(flow, problem=words.code_wrong("Shopify"))
         return flow.view
 
     # The script.

@@ -243,3 +243,12 @@ def waiting(names: Sequence[tuple[str, str]]) -> tuple[Check, ...]:
 
 
 assert [i for i, _ in STEPS] == [step.value for step in list(Step)[:6]]
+
+
+DENIED = Explanation(
+    code="denied",
+    what="You did not allow access.",
+    why="“Cancel” was chosen in the window of Shopify.",
+    next="Try again, and choose “Install app” there.",
+    retry=True,
+)

@@ -73,17 +73,27 @@ class Cancel(_Value, frozen=True, kw_only=True):
     """Leave it."""
 
 
-FromCustomer = Choose | Details | Register | Authorise | Retry | Back | SendTest | Cancel
+class Confirm(_Value, frozen=True, kw_only=True):
+    """What shows that it was this customer who came back; see `flow.proofs`."""
+
+    digest: str
+
+
+FromCustomer = (
+    Choose | Details | Register | Authorise | Confirm | Retry | Back | SendTest | Cancel
+)  # fmt: skip
 
 
 # From elsewhere.
 
 
 class Consent(_Value, frozen=True, kw_only=True):
-    """The way back from the system; `denied` is the system's error code, empty if it was given."""
+    """The way back from the system; `denied` is the system's error code, empty if it was given.
+    `proofs` are the digests of what the customer is to show before the code is used."""
 
     state_digest: str
     denied: str = ""
+    proofs: tuple[str, ...] = ()
 
 
 class Expire(_Value, frozen=True, kw_only=True):
@@ -107,7 +117,8 @@ class _OfEffect(_Value, frozen=True, kw_only=True):
 
 
 class Stored(_OfEffect, frozen=True, kw_only=True):
-    """Of StoreSecrets, BeginConsent, ExchangeCode and MakeSecret: name in the flow → reference.
+    """Of StoreSecrets, BeginConsent, KeepCode, ExchangeCode, MakeSecret: name in the flow →
+    reference.
 
     `names` are those of the backend that are settled so; `scopes` were granted; `state_digest` is
     of the OAuth state that is waited for from now on; `kept` joins the values.
@@ -212,8 +223,15 @@ class BeginConsent(_Value, frozen=True, kw_only=True):
     names: Mapping[str, str]
 
 
+class KeepCode(_Value, frozen=True, kw_only=True):
+    """Write the code that came back to the backend, where it waits for `Confirm`. `Stored` or
+    `Failed`."""
+
+    names: Mapping[str, str]
+
+
 class ExchangeCode(_Value, frozen=True, kw_only=True):
-    """Turn the code into tokens and write them. `Stored` or `Failed`."""
+    """Turn the code that waits into tokens and write them. `Stored` or `Failed`."""
 
     names: Mapping[str, str]
 
@@ -271,8 +289,8 @@ class CleanUp(_Value, frozen=True, kw_only=True):
 
 
 Effect = (
-    StoreSecrets | BeginConsent | ExchangeCode | RunChecks | MakeSecret | WriteConnection
-    | AskGateway | RegisterWebhook | AskForTest | AwaitEvent | CleanUp
+    StoreSecrets | BeginConsent | KeepCode | ExchangeCode | RunChecks | MakeSecret
+    | WriteConnection | AskGateway | RegisterWebhook | AskForTest | AwaitEvent | CleanUp
 )  # fmt: skip
 
 

@@ -22,12 +22,16 @@ from producer.connect.flow.progress import (
     proceed,
     settle,
     tidy,
+    without,
 )
-from producer.connect.flow.state import FlowState, Step
+from producer.connect.flow.state import PASSING, FlowState, Step
 from producer.connect.system import OAuthCode, System
 
 #: Somebody who was sent to another system comes back within this, or asks again.
 CONSENT_US: Final = 900_000_000
+#: What came back waits so long for its proof, and takes so many wrong ones.
+CONFIRM_US: Final = 300_000_000
+MAX_TRIES: Final = 5
 #: What runs says that it does every 20 s at least.
 DEAD_AFTER_US: Final = 60_000_000
 
@@ -75,6 +79,8 @@ def allowed(state: FlowState, at: At) -> tuple[str, ...]:
         found.append("details")
     if not busy and state.step is Step.AUTHORISE:
         found.append("authorise")
+        if _waits_for_proof(state):
+            found.append("confirm")
     if not busy and state.step is Step.REGISTER and system is not None and _by_hand(state, system):
         found.append("register")
     if not busy and state.problem is not None and state.step in _RETRIED:
@@ -179,8 +185,27 @@ def _register(state: FlowState, given: i.Register, at: At) -> Turned:
 
 def _authorise(state: FlowState, given: i.Authorise, at: At) -> Turned:
     names = names_for(state, ("oauth_verifier",), at)
-    after = _storing(replace(state, problem=None, oauth_state="", oauth_at_us=0), names)
-    return after, (i.BeginConsent(names=names),)
+    after = without(replace(state, problem=None, **_NO_CONSENT), ("oauth_code",))
+    return _storing(after, names), (i.BeginConsent(names=names),)
+
+
+def _confirm(state: FlowState, given: i.Confirm, at: At) -> Turned:
+    system = at.get(state.system)
+    name = system.name if system is not None else ""
+    over = replace(state, problem=None, **_NO_CONSENT)
+    if at.now_us - state.oauth_at_us > CONFIRM_US:
+        return tidy(without(replace(over, problem=words.confirmed_late(name)), PASSING))
+    if given.digest not in state.oauth_proofs:
+        tries = state.oauth_tries + 1
+        if tries >= MAX_TRIES:
+            return tidy(without(replace(over, problem=words.code_wrong_again(name)), PASSING))
+        return replace(state, oauth_tries=tries, problem=words.code_wrong(name)), ()
+    names = names_for(over, ("access_token", "refresh_token"), at)
+    return _storing(over, names), (i.ExchangeCode(names=names),)
+
+
+def _waits_for_proof(state: FlowState) -> bool:
+    return bool(state.oauth_proofs) and "oauth_code" in state.secrets
 
 
 def _retry(state: FlowState, given: i.Retry, at: At) -> Turned:
@@ -210,7 +235,7 @@ def _back(state: FlowState, given: i.Back, at: At) -> Turned | Refused:
         return Refused(code="not_now", text=words.NOT_NOW)
     after = replace(
         state, step=to, problem=None, mistakes={}, checks=(), running="", running_since_us=0,
-        oauth_state="", oauth_at_us=0, waiting_until_us=0, arrived_request_id="", arrived_at="",
+        waiting_until_us=0, arrived_request_id="", arrived_at="", **_NO_CONSENT,
     )  # fmt: skip
     if to is Step.REGISTER:
         # By hand: what the customer did in the other system stands; he sees what it was.
@@ -234,12 +259,17 @@ def _back(state: FlowState, given: i.Back, at: At) -> Turned | Refused:
 
 
 #: Secrets that the customer did not enter: a step back makes them anew.
-_MADE: Final = frozenset({"signing_secret", "access_token", "refresh_token", "oauth_verifier"})
+_MADE: Final = frozenset({"signing_secret", "access_token", "refresh_token", *PASSING})
+#: Nobody is waited for.
+_NO_CONSENT: Final[dict[str, Any]] = {
+    "oauth_state": "", "oauth_at_us": 0, "oauth_proofs": (), "oauth_tries": 0,
+}  # fmt: skip
 _NAMES: Final[dict[type, str]] = {
     i.Choose: "choose",
     i.Details: "details",
     i.Register: "register",
     i.Authorise: "authorise",
+    i.Confirm: "confirm",
     i.Retry: "retry",
     i.Back: "back",
     i.SendTest: "send_test",
@@ -249,6 +279,7 @@ _TAKEN: Final[dict[type, Callable[[FlowState, Any, At], Turned | Refused]]] = {
     i.Details: _details,
     i.Register: _register,
     i.Authorise: _authorise,
+    i.Confirm: _confirm,
     i.Retry: _retry,
     i.Back: _back,
     i.SendTest: _send_test,
@@ -262,19 +293,21 @@ def _consent(state: FlowState, given: i.Consent, at: At) -> Answer:
     if not state.oauth_state or state.oauth_state != given.state_digest or state.running:
         return Refused(code="state_unknown", text=words.CONSENT_USED)
     # Whatever comes of it: this state counts once.
-    after = replace(state, oauth_state="", oauth_at_us=0, problem=None)
+    after = replace(state, problem=None, **_NO_CONSENT)
     system = at.get(state.system)
     name = system.name if system is not None else ""
     if waited_us > CONSENT_US:
         return _moved(state, replace(after, problem=words.consent_late(name)), (), at=at)
     if given.denied:
         return _moved(state, replace(after, problem=words.denied(name, given.denied)), (), at=at)
-    names = names_for(after, ("access_token", "refresh_token"), at)
-    return _moved(state, _storing(after, names), (i.ExchangeCode(names=names),), at=at)
+    # Anybody may have been led here: it waits until the one who asked shows that it was him.
+    after = replace(after, oauth_proofs=given.proofs, oauth_at_us=at.now_us)
+    names = names_for(after, ("oauth_code",), at)
+    return _moved(state, _storing(after, names), (i.KeepCode(names=names),), at=at)
 
 
 def _end(state: FlowState, step: Step) -> Turned:
-    after = replace(state, step=step, oauth_state="", problem=None, mistakes={})
+    after = replace(state, step=step, problem=None, mistakes={}, **_NO_CONSENT)
     if state.running in CARRYING:
         # What it makes is not known yet: its outcome, or its silence, begins the clean-up.
         return after, ()

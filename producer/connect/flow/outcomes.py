@@ -15,8 +15,9 @@ from producer.connect.flow.progress import (
     enter_register,
     proceed,
     tidy,
+    without,
 )
-from producer.connect.flow.state import Check, CheckState, Explanation, FlowState, Step
+from producer.connect.flow.state import PASSING, Check, CheckState, Explanation, FlowState, Step
 
 Turned = tuple[FlowState, tuple[Effect, ...]]
 _FINE: Final = (CheckState.PASSED, CheckState.SKIPPED)
@@ -70,7 +71,7 @@ def interrupted(state: FlowState, at: At) -> Turned:
     name = system.name if system is not None else state.system
     if kind == "RegisterWebhook":
         return _unmark(replace(idle, problem=words.register_interrupted(name))), ()
-    if kind in ("BeginConsent", "ExchangeCode"):
+    if kind in ("BeginConsent", "KeepCode", "ExchangeCode"):
         return replace(idle, problem=words.consent_interrupted(name)), ()
     if kind == "StoreSecrets":
         # The customer said that it was done; what he pasted is lost all the same.
@@ -154,15 +155,10 @@ def _stored(state: FlowState, given: i.Stored, kind: str, at: At) -> Turned:
     after = _merged(state, given)
     if kind == "BeginConsent":
         return replace(after, oauth_state=given.state_digest, oauth_at_us=at.now_us), ()
+    if kind == "KeepCode":
+        return after, ()
     if kind == "ExchangeCode":
-        verifier = after.secrets.get("oauth_verifier")
-        rest = {k: ref for k, ref in after.secrets.items() if k != "oauth_verifier"}
-        after = replace(
-            after,
-            secrets=rest,
-            discarded=(*after.discarded, *([verifier] if verifier else [])),
-            granted_scopes=given.scopes,
-        )
+        after = replace(without(after, PASSING), granted_scopes=given.scopes)
     return proceed(after, at)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Final
 
 from msgspec.structs import replace
@@ -15,7 +15,7 @@ from producer.connect.system import OAuthCode, System
 
 #: What makes something outside: it may not be left before it is known what.
 CARRYING: Final = frozenset(
-    {"StoreSecrets", "BeginConsent", "ExchangeCode", "MakeSecret", "RegisterWebhook",
+    {"StoreSecrets", "BeginConsent", "KeepCode", "ExchangeCode", "MakeSecret", "RegisterWebhook",
      "WriteConnection", "CleanUp"}
 )  # fmt: skip
 
@@ -27,6 +27,13 @@ def names_for(state: FlowState, fields: Sequence[str], at: At) -> dict[str, str]
     earlier one neither overwrites nor is taken for this one."""
     start = f"{state.connection_id}/{at.session}"
     return {field: f"{start}.{field}.{state.revision + 1}" for field in fields}
+
+
+def without(state: FlowState, fields: Collection[str]) -> FlowState:
+    """These secrets are of no use any more."""
+    gone = tuple(ref for field, ref in state.secrets.items() if field in fields)
+    kept = {field: ref for field, ref in state.secrets.items() if field not in fields}
+    return replace(state, secrets=kept, discarded=(*state.discarded, *gone))
 
 
 def proceed(state: FlowState, at: At) -> Turned:

@@ -83,6 +83,10 @@ class FlowState(msgspec.Struct, frozen=True, kw_only=True):
     #: BLAKE2b of the OAuth `state` that is being waited for, and when it was made.
     oauth_state: str = ""
     oauth_at_us: int = 0
+    #: BLAKE2b of what confirms the code that came back and waits (`flow.proofs`), and how often
+    #: something else was shown. From then on `oauth_at_us` is when it came.
+    oauth_proofs: tuple[str, ...] = ()
+    oauth_tries: int = 0
     granted_scopes: tuple[str, ...] = ()
     #: The event that arrived: its request id, and where it is on Kafka (topic/partition/offset).
     arrived_request_id: str = ""
@@ -128,3 +132,5 @@ class FlowState(msgspec.Struct, frozen=True, kw_only=True):
 
 #: The steps that end a flow.
 ENDED: Final = frozenset({Step.CONNECTED, Step.CANCELLED, Step.EXPIRED})
+#: Secrets of the way to consent alone: no part of the connection that comes out.
+PASSING: Final = frozenset({"oauth_verifier", "oauth_code"})

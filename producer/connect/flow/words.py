@@ -49,6 +49,11 @@ CONSENT_USED: Final = (
     "This answer was used before, or is not the one that we wait for. Go back to the first window "
     "and ask for access again."
 )
+AWAY: Final = "Our service cannot be reached for the moment. Try again in a minute."
+CONFIRM: Final = (
+    "Go back to the window in which you began, and type this code there. It is for that window "
+    "alone: tell it to nobody, and least of all to somebody who sent you a link to this."
+)
 INTERRUPTED: Final = Explanation(
     code="interrupted",
     what="We were interrupted before this was done.",
@@ -82,6 +87,36 @@ def consent_late(name: str) -> Explanation:
         what=f"The permission from {name} came too late.",
         why="It is good for a quarter of an hour after it was asked for.",
         next="Ask for access again.",
+    )
+
+
+def confirmed_late(name: str) -> Explanation:
+    """The other window did not show what it should have within its time."""
+    return Explanation(
+        code="confirmed_late",
+        what=f"The code from the window of {name} is too old.",
+        why="It counts for five minutes.",
+        next="Ask for access again.",
+    )
+
+
+def code_wrong(name: str) -> Explanation:
+    """What was typed does not fit."""
+    return Explanation(
+        code="code_wrong",
+        what="This is not the code that was shown.",
+        why=f"There may be a typing mistake, or it is from another window of {name}.",
+        next="Type the code once more, as the last window shows it.",
+    )
+
+
+def code_wrong_again(name: str) -> Explanation:
+    """Too many tries."""
+    return Explanation(
+        code="code_wrong_again",
+        what="The code was wrong too often, so it does not count any more.",
+        why="This keeps out whoever tries all codes.",
+        next=f"Ask for access again, and take the code that the window of {name} shows then.",
     )
 
 
