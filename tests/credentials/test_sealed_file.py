@@ -178,6 +178,7 @@ def test_to_seal_anew_leaves_all_under_the_first_key_alone(path: Path) -> None:
         " ".join([NEW.reveal()] * 9),
         "ß" * 55,
     ],
+    ids=range(10),
 )
 def test_what_is_no_key_is_refused_and_not_shown(path: Path, wrong: str) -> None:
     with pytest.raises(SecretFormatError) as caught:
