@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from tests.connect_flow.chromium import chromium_at_vendors
 from tests.connect_flow.stage import Stage
-from tests.parts.browser import browser
 from tests.parts.cache import PartMissing
 from tests.parts.kafka import KafkaBroker
 
@@ -25,16 +25,8 @@ def stage(kafka: KafkaBroker, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 
 @pytest.fixture(scope="package")
-def chromium(stage: Stage) -> Iterator[Any]:
-    yield from chromium_for(stage)
-
-
-def chromium_for(stage: Stage) -> Iterator[Any]:
-    """A browser for which the vendors are where they are."""
-    rules = ", ".join(
-        f"MAP {host} 127.0.0.1" for vendor in stage.street.vendors for host in vendor.hosts
-    )
-    running = browser(f"--host-resolver-rules={rules}")
+def chromium() -> Iterator[Any]:
+    running = chromium_at_vendors()
     try:
         found = running.__enter__()
     except PartMissing as missing:

@@ -13,6 +13,8 @@ from tests.connect_flow.stage import DESK, EMAIL, REPOSITORY, SHOP, Stage
 #: A human's: characters a second, and seconds for a line of guidance and for a screen.
 TYPED_PER_S: Final = 5.0
 READ_S: Final = 2.0
+#: For a click in the other system's own pages, which are not there to be clicked in.
+CLICK_S: Final = 1.0
 _TABS: Final = 120
 
 
@@ -63,6 +65,9 @@ class Customer:
 
     def read(self) -> None:
         """What the page says."""
+
+    def elsewhere(self, clicks: int, typed: str = "") -> None:
+        """What is done in the other system's own pages."""
 
     def _named(self, page: Any, name: str) -> Any:
         button = page.get_by_role("button", name=name, exact=False)
@@ -141,13 +146,17 @@ class AtHumanSpeed(Customer):
     def __init__(self, chromium: Any, **more: Any) -> None:
         super().__init__(chromium, **more)
         self.context.set_default_timeout(120_000)
-        self.typed = self.lines = self.screens = 0
+        self.typed = self.lines = self.screens = self.clicks_elsewhere = 0
 
     def read(self) -> None:
         lines = self.page.locator(".numbered li").count()
         self.lines += lines
         self.screens += 1
         time.sleep(READ_S * (1 + lines))
+
+    def elsewhere(self, clicks: int, typed: str = "") -> None:
+        self.clicks_elsewhere += clicks
+        time.sleep(clicks * CLICK_S + len(typed) / TYPED_PER_S)
 
     def _write(self, target: Any, text: str) -> None:
         target.click()
@@ -178,6 +187,8 @@ def github(stage: Stage, customer: Customer, at: Any = look, *, token: str = "")
     customer.press("GitHub Issues")
     customer.heading("Your GitHub account")
     at("details")
+    # A token: open the page, name, expiry, owner, repository, permission, generate, copy.
+    customer.elsewhere(14, "Northwind")
     customer.write("Repository", REPOSITORY)
     customer.write("Access token", token or stage.credentials["github"])
     customer.press("Continue")
@@ -199,9 +210,12 @@ def shopify(stage: Stage, customer: Customer, at: Any = look) -> None:
     window = customer.popup("Continue to Shopify")
     window.locator("#install").wait_for()
     at("consent", window)
+    customer.elsewhere(0, " " * int(READ_S * TYPED_PER_S))
     customer.press("Install", window)
     customer.heading("A first event from Shopify")
     at("test")
+    # Products, one of them, its tags, Save.
+    customer.elsewhere(4, "test")
     stage.street.shopify.edit_product(SHOP)
     customer.heading("Shopify is connected")
     at("connected")
@@ -214,12 +228,16 @@ def zendesk(stage: Stage, customer: Customer, at: Any = look) -> None:
     customer.press("Zendesk Tickets")
     customer.heading("Your Zendesk account")
     at("details")
+    # A token: Admin Center, Apps and integrations, APIs, API tokens, add, describe, save, copy.
+    customer.elsewhere(8, "Northwind")
     customer.write("Zendesk address", DESK)
     customer.write("E-mail of an administrator", EMAIL)
     customer.write("API token", stage.credentials["zendesk"])
     customer.press("Continue")
     customer.heading("A first event from Zendesk")
     at("test")
+    # Add, Ticket, requester, subject, text, Submit.
+    customer.elsewhere(6, "Connection testtest")
     stage.street.zendesk.make_ticket(DESK)
     customer.heading("Zendesk is connected")
     at("connected")

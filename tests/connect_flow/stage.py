@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from uuid import uuid4
 
 import httpx
@@ -38,6 +38,15 @@ SHOP: Final = "northwind-tea"
 DESK: Final = "northwind"
 EMAIL: Final = "noor@northwind.example"
 _EVENT_WITHIN_S: Final = 30.0
+
+
+class Record(NamedTuple):
+    """A message. `at_s` is when the broker took it, or when it was written (Unix s)."""
+
+    key: str
+    value: bytes | None
+    at_s: float
+    headers: str
 
 
 class Stage:
@@ -251,20 +260,20 @@ class Stage:
     def records(self, topic: str) -> dict[str, bytes]:
         """The latest value of each key, of those that have one."""
         found: dict[str, bytes] = {}
-        for key, value in self.log(topic):
-            if value is None:
-                found.pop(key, None)
+        for one in self.log(topic):
+            if one.value is None:
+                found.pop(one.key, None)
             else:
-                found[key] = value
+                found[one.key] = one.value
         return found
 
-    def log(self, topic: str) -> list[tuple[str, bytes | None]]:
-        """Keys and values of a whole topic."""
+    def log(self, topic: str) -> list[Record]:
+        """A whole topic."""
         servers = self.broker.bootstrap_servers
         name = self.topics[topic]
         consumer = Consumer({"bootstrap.servers": servers, "group.id": uuid4().hex,
                              "enable.auto.commit": False})  # fmt: skip
-        found: list[tuple[str, bytes | None]] = []
+        found: list[Record] = []
         try:
             partitions = consumer.list_topics(name, timeout=10).topics[name].partitions
             for number in partitions:
@@ -279,7 +288,8 @@ class Stage:
                     if message.error():
                         continue
                     key = (message.key() or b"").decode("utf-8", "replace")
-                    found.append((key, message.value()))
+                    at_s = message.timestamp()[1] / 1000
+                    found.append(Record(key, message.value(), at_s, str(message.headers())))
                     if message.offset() >= high - 1:
                         break
         finally:
@@ -288,8 +298,12 @@ class Stage:
 
     def events(self, connection: str) -> int:
         """How many events of a connection are on Kafka."""
+        return len(self.event_times(connection))
+
+    def event_times(self, connection: str) -> list[float]:
+        """When the broker took each event of a connection (Unix s)."""
         prefix = f"{TENANT}/{connection}/"
-        return sum(key.startswith(prefix) for key, _ in self.log("events"))
+        return sorted(one.at_s for one in self.log("events") if one.key.startswith(prefix))
 
     def secrets(self, connection: str) -> list[str]:
         """The names of its secrets in the sealed file."""
@@ -298,6 +312,13 @@ class Stage:
         key = Secret(self.credentials["seal"])
         names = SealedFile(self.sealed, lambda: key).names()
         return [name for name in names if f"/{connection}/" in f"/{name}"]
+
+    def revealed(self) -> dict[str, str]:
+        """All that is in the sealed file, by name."""
+        key = Secret(self.credentials["seal"])
+        file = SealedFile(self.sealed, lambda: key)
+        found = {name: file.read(name) for name in file.names()}
+        return {name: secret.reveal() for name, secret in found.items() if secret is not None}
 
     def left(self, connection: str) -> dict[str, Any]:
         """What a flow that did not end well has left behind; empty if nothing."""

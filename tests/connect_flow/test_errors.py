@@ -95,18 +95,32 @@ def begin(stage: Stage, customer: Customer, system: str) -> str:
     return connection
 
 
+def ready(customer: Customer) -> None:
+    """Wait until the form may be sent: what was made before is taken away."""
+    customer.page.wait_for_function(
+        """() => { const view = document.querySelector("hookline-connect").view;
+        return view && !view.busy && view.actions.includes("details"); }"""
+    )
+
+
 def fill(customer: Customer, values: dict[str, str]) -> None:
     """The form, up to its button."""
+    ready(customer)
     for label, text in values.items():
         customer.write(label, text)
     customer.press("Continue")
 
 
-def stop(stage: Stage, customer: Customer, connection: str) -> None:
-    """The customer gives up: nothing is left."""
+def cancel(customer: Customer) -> None:
+    """The customer gives up."""
     customer.press("Stop connecting")
     customer.press("Yes, stop")
     customer.heading("Stopped")
+
+
+def stop(stage: Stage, customer: Customer, connection: str) -> None:
+    """The customer gives up: nothing is left."""
+    cancel(customer)
     until(lambda: not stage.left(connection))
 
 
@@ -170,27 +184,51 @@ def test_it_is_told_and_nothing_is_left(stage: Stage, customer: Customer, case: 
     assert customer.page.complaints == []
 
 
-def test_a_webhook_whose_answer_was_lost_is_found_again(stage: Stage, customer: Customer) -> None:
+#: Told to who builds the flow: nothing looks for a webhook of which no id was heard.
+LOST = pytest.mark.xfail(reason="a webhook whose id was lost on the way is not looked for")
+
+
+@LOST
+def test_a_webhook_whose_answer_was_lost_is_taken_away(stage: Stage, customer: Customer) -> None:
     """The vendor made it, and the network dropped before the answer."""
     connection = begin(stage, customer, "github")
     stage.street.github.misbehave(Bad.DROP_AFTER, HOOKS)
     fill(customer, right(stage, "github"))
     customer.sees("api.github.com ended the connection")
     assert len(stage.street.github.present()) == 1
-    stop(stage, customer, connection)
-    assert stage.left(connection) == {}
+    cancel(customer)
+    until(lambda: not stage.left(connection), 12)
 
 
-def test_a_webhook_that_is_there_already(stage: Stage, customer: Customer) -> None:
+@LOST
+def test_a_retry_after_that_makes_no_second_one(stage: Stage, customer: Customer) -> None:
     connection = begin(stage, customer, "github")
     with stage.street.github.misbehaving(Bad.DROP_AFTER, HOOKS):
         fill(customer, right(stage, "github"))
         customer.sees("api.github.com ended the connection")
     customer.press("Try again")
-    customer.heading("GitHub is connected")
+    customer.page.get_by_role("heading", level=2, name="GitHub is connected").wait_for(
+        timeout=8_000
+    )
     assert len(stage.street.github.present()) == 1
     stage.api("DELETE", f"/connections/{connection}")
     assert stage.left(connection) == {}
+
+
+@pytest.mark.xfail(reason="a webhook is taken away with the values of now, not those of then")
+def test_a_webhook_is_taken_away_where_it_was_made(stage: Stage, customer: Customer) -> None:
+    """It cannot be for the moment; then the customer enters another address."""
+    connection = begin(stage, customer, "zendesk")
+    fill(customer, right(stage, "zendesk"))
+    customer.heading("A first event from Zendesk")
+    stage.street.zendesk.misbehave(Bad.DROP, "DELETE")
+    customer.press("Change your details")
+    customer.heading("Your Zendesk account")
+    stage.street.behave()
+    fill(customer, right(stage, "zendesk") | {"Zendesk address": "northwnid"})
+    customer.sees("There is no Zendesk at this address")
+    cancel(customer)
+    until(lambda: not stage.left(connection), 40)
 
 
 # OAuth.

@@ -13,7 +13,7 @@ import pytest
 
 from tests.connect_flow.customer import Customer, github, shopify, zendesk
 from tests.connect_flow.stage import REPOSITORY, Stage, until
-from tests.connect_flow.test_errors import begin, customer_secrets, fill, right, stop
+from tests.connect_flow.test_errors import begin, customer_secrets, fill, ready, right, stop
 from tests.connect_flow.test_three_systems import connected
 from tests.vendors.misbehaviour import SCRIPT
 from tests.vendors.misbehaviour import Misbehaviour as Bad
@@ -278,4 +278,21 @@ def test_markup_in_every_field_stays_text(stage: Stage, customer: Customer) -> N
         customer.heading("What do you want to connect?")
     assert customer.page.evaluate("window.pwned") is None
     assert customer.page.complaints == []
+    stop(stage, customer, connection)
+
+
+def test_what_is_typed_while_things_are_taken_away_stays(stage: Stage, customer: Customer) -> None:
+    """The form is drawn anew when that is done: around what somebody has typed by then."""
+    connection = begin(stage, customer, "zendesk")
+    fill(customer, right(stage, "zendesk"))
+    customer.heading("A first event from Zendesk")
+    with stage.street.zendesk.misbehaving(Bad.SLOW, "DELETE"):
+        customer.press("Change your details")
+        customer.heading("Your Zendesk account")
+        customer.write("Zendesk address", "northwnid")
+        customer.write("API token", "0" * 40)
+        until(lambda: stage.street.zendesk.count("DELETE") > 0)
+    ready(customer)
+    customer.press("Continue")
+    customer.sees("There is no Zendesk at this address")
     stop(stage, customer, connection)

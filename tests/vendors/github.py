@@ -18,7 +18,7 @@ from tests.outgoing.certificates import Authority
 from tests.vendors.delivery import Deliveries
 from tests.vendors.serving import Answer, Asked, Vendor
 
-_REPOSITORY = re.compile(r"/repos/([^/]+/[^/]+)(/hooks(?:/(\d+))?)?")
+_REPOSITORY = re.compile(r"/repos/([^/]+/[^/]+)(/hooks(?:/(\d+)(/config)?)?)?")
 _DOCS = "https://docs.github.com/rest"
 
 
@@ -97,6 +97,13 @@ class GitHub(Vendor):
         if asked.method == "DELETE":
             del self.hooks[hook.id]
             return Answer(status=204)
+        if asked.method == "PATCH" and found[4] is not None:
+            # "Update a webhook configuration for a repository": what is not said stays.
+            config = asked.json() or {}
+            self.hooks[hook.id] = hook = msgspec.structs.replace(
+                hook, **{name: config[name] for name in ("url", "secret") if name in config}
+            )
+            return Answer(json=_hook(hook)["config"])
         return Answer(json=_hook(hook))
 
     def _create(self, asked: Asked, repository: str) -> Answer:

@@ -16,6 +16,7 @@ class Misbehaviour(StrEnum):
 
     WRONG_CERTIFICATE = "wrong certificate"
     HANG = "hang"
+    SLOW = "it answers as it should when it is told to behave"
     HUGE = "a body of 1 GB"
     ENDLESS = "a body without an end"
     HTML = "HTML instead of JSON"
@@ -25,6 +26,7 @@ class Misbehaviour(StrEnum):
     DROP = "the network drops in the middle of the answer"
     DROP_AFTER = "the work is done, and the network drops before the answer"
     LIMITED = "429"
+    ECHO = "an error that quotes all that it was sent"
     REDIRECT = "a redirect to an address inside"
 
 

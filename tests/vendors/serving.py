@@ -134,6 +134,8 @@ class Vendor:
         self.asked.append(asked)
         what = f"{asked.method} {asked.path}"
         ways = {how for how, on in self._misbehaves if on in what}
+        if Misbehaviour.SLOW in ways:
+            self._behaves.wait(_HANG_S)
         if Misbehaviour.HANG in ways:
             self._behaves.wait(_HANG_S)
             wire.reset()
@@ -149,6 +151,9 @@ class Vendor:
             wire.send(Answer(status=500, text="<h1>Something went wrong</h1>"))
         elif Misbehaviour.LIMITED in ways:
             wire.send(self.limited())
+        elif Misbehaviour.ECHO in ways:
+            said = {"message": f"not so: {dict(asked.headers)} {asked.body!r}"}
+            wire.send(Answer(status=400, json=said, headers={"x-said": said["message"][:4_000]}))
         elif Misbehaviour.REDIRECT in ways:
             inside = {"location": "https://169.254.169.254/latest/meta-data/"}
             wire.send(Answer(status=302, headers=inside))

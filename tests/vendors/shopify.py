@@ -64,6 +64,8 @@ class Shopify(Vendor):
         self.withheld: frozenset[str] = frozenset()
         self.tokens: dict[str, tuple[str, tuple[str, ...]]] = {}
         self.codes: list[str] = []
+        #: Every token that was ever given.
+        self.given: list[str] = []
         self._codes: dict[str, tuple[str, tuple[str, ...], float]] = {}
         self._ids = count(1_163_440_431)
         super().__init__(authority, deliveries)
@@ -145,11 +147,13 @@ background: #004c3f; margin-right: 1em }}</style>
             return Answer(status=400, json={"error": "invalid_request", "error_description": told})
         token = f"shpat_{secrets.token_hex(16)}"
         self.tokens[token] = (shop, found[1])
+        self.given.append(token)
         answer: dict[str, Any] = {"access_token": token, "scope": ",".join(found[1])}
         if fields.get("expiring") == "1":
             refresh = f"shprt_{secrets.token_hex(16)}"
             answer |= {"expires_in": 3600, "refresh_token": refresh}
             answer["refresh_token_expires_in"] = 7_776_000
+            self.given.append(refresh)
         return Answer(json=answer)
 
     # The Admin API.

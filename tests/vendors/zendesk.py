@@ -86,6 +86,10 @@ class Zendesk(Vendor):
             missing = {"code": "ResourceNotFound", "title": "Resource not found"}
             return Answer(status=404, json={"errors": [missing]})
         if found[2] is not None:
+            if asked.method == "POST":
+                # "Reset Webhook Signing Secret".
+                webhook = msgspec.structs.replace(webhook, secret=_new_secret())
+                self.webhooks[webhook.id] = webhook
             secret = {"algorithm": "SHA256", "secret": webhook.secret}
             return Answer(json={"signing_secret": secret})
         if asked.method == "DELETE":
@@ -117,7 +121,7 @@ class Zendesk(Vendor):
             id=f"01{uuid4().hex[:24].upper()}",
             subdomain=subdomain,
             endpoint=wanted["endpoint"],
-            secret=base64.urlsafe_b64encode(secrets.token_bytes(32)).decode(),
+            secret=_new_secret(),
             subscriptions=tuple(wanted.get("subscriptions") or ()),
             name=wanted["name"],
         )
@@ -170,6 +174,10 @@ def ticket(number: int, subject: str) -> dict[str, object]:
         "created_at": now, "updated_at": now, "type": "TASK", "via": {"channel": "web_service"},
     }  # fmt: skip
     return {"subject": f"zen:ticket:{number}", "detail": detail, "event": {}}
+
+
+def _new_secret() -> str:
+    return base64.urlsafe_b64encode(secrets.token_bytes(32)).decode()
 
 
 def _told(webhook: Webhook) -> dict[str, object]:
