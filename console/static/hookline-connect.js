@@ -544,11 +544,12 @@ class HooklineConnect extends HTMLElement {
     if (before && before.step !== view.step) this.#note("");
     const checks = [];
     for (const check of view.checks || []) {
+      const now = `${check.state} ${check.explanation?.code ?? ""}`;
       const told = this.#said.get(check.id);
-      this.#said.set(check.id, check.state);
-      if (told !== check.state && (check.state === "passed" || check.state === "failed")) {
-        checks.push(`${check.title}: ${this.#t(check.state)}`);
-      }
+      this.#said.set(check.id, now);
+      if (told === now) continue;
+      if (check.state === "passed" || check.state === "failed") checks.push(`${check.title}: ${this.#t(check.state)}`);
+      else if (check.explanation) checks.push(check.explanation.what);
     }
     this.#draw();
     if (checks.length) this.#announce(checks.join(". "));

@@ -58,7 +58,12 @@ def connect_service(
         gateway=OutgoingClient(_own_gateway(settings)),
         calls=calls,
         records=records,
-        arrivals=Arrivals(settings.kafka.bootstrap_servers, settings.topics.events, properties),
+        arrivals=Arrivals(
+            settings.kafka.bootstrap_servers,
+            settings.topics.events,
+            properties,
+            receptions=settings.topics.executions,
+        ),
         now_us=now_us,
     )
     return ConnectService(

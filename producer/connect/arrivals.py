@@ -1,4 +1,5 @@
-"""Sees a connection's events arrive on Kafka, for a flow that waits for its test event.
+"""Sees a connection's events arrive on Kafka, for a flow that waits for its test event; and that a
+gateway has refused one for its signature, of which it takes nothing but that.
 
 One consumer for all who wait, on one thread, and only while somebody waits. It begins at the time
 that each wait counts from, so an event that was there before anybody looked is seen all the same.
@@ -16,7 +17,11 @@ from typing import Any, Final
 import msgspec
 from confluent_kafka import OFFSET_END, Consumer, KafkaError, TopicPartition
 
+from producer.providers.provider import Refusal
+from schemas.errors import CodecError
 from schemas.event import HEADER_REQUEST_ID
+from schemas.execution import Reception
+from schemas.execution_batch import decode_rows
 
 log = logging.getLogger("hookline.connect")
 
@@ -29,6 +34,7 @@ _POLL_S: Final = 0.2
 _TIMEOUT_S: Final = 5.0
 _AGAIN_S: Final = 1.0
 MAX_WAITING: Final = 2_000
+_WRONG: Final = Refusal.SIGNATURE_WRONG.value
 
 
 class Arrival(msgspec.Struct, frozen=True):
@@ -38,19 +44,34 @@ class Arrival(msgspec.Struct, frozen=True):
     at: str
 
 
+class Mismatch(msgspec.Struct, frozen=True):
+    """A webhook whose signature is none of the connection's secrets; when it came (Unix µs)."""
+
+    received_at_us: int
+
+
 class _Waiting(msgspec.Struct, eq=False):
     since_ms: int
+    #: Refusals after this time count; None where they do not.
+    refused_since_us: int | None
     loop: asyncio.AbstractEventLoop
-    found: asyncio.Future[Arrival]
+    found: asyncio.Future[Arrival | Mismatch]
 
 
 class Arrivals:
-    """The tail of the events topic."""
+    """The tail of the events topic, and of the gateways' receptions beside it."""
 
     def __init__(
-        self, bootstrap_servers: str, topic: str, properties: Mapping[str, Any] | None = None
+        self,
+        bootstrap_servers: str,
+        topic: str,
+        properties: Mapping[str, Any] | None = None,
+        receptions: str = "",
     ) -> None:
+        """`receptions`: the executions topic; without it, or while it is not there, nothing is
+        known of refusals."""
         self._topic = topic
+        self._receptions = receptions
         self._settings = {
             "bootstrap.servers": bootstrap_servers,
             "client.id": "hookline-connect-arrivals",
@@ -71,12 +92,18 @@ class Arrivals:
         self._stopping = False
 
     async def wait(
-        self, tenant: str, connection: str, since_us: int, until_s: float
-    ) -> Arrival | None:
-        """The first event of the connection since then (Unix µs); None if none came within
-        `until_s` seconds."""
+        self,
+        tenant: str,
+        connection: str,
+        since_us: int,
+        until_s: float,
+        refused_since_us: int | None = None,
+    ) -> Arrival | Mismatch | None:
+        """The first event of the connection since then (Unix µs), or the first refusal after
+        `refused_since_us`, if that is wanted; None if none came within `until_s` seconds."""
         loop = asyncio.get_running_loop()
-        one = _Waiting(since_us // 1000 - _MARGIN_MS, loop, loop.create_future())
+        since_ms = since_us // 1000 - _MARGIN_MS
+        one = _Waiting(since_ms, refused_since_us, loop, loop.create_future())
         prefix = f"{tenant}/{connection}".encode()
         with self._lock:
             if self._stopping or sum(map(len, self._waiting.values())) >= MAX_WAITING:
@@ -139,8 +166,10 @@ class Arrivals:
                         continue
                 for message in consumer.consume(_BATCH, _POLL_S):
                     error = message.error()
-                    if error is None:
+                    if error is None and message.topic() == self._topic:
                         self._look(message)
+                    elif error is None:
+                        self._look_for_refusals(message)
                     elif error.code() == KafkaError._ALL_BROKERS_DOWN or error.fatal():
                         log.warning("events cannot be watched", extra={"data": {"why": str(error)}})
         finally:
@@ -148,26 +177,65 @@ class Arrivals:
 
     def _begin(self, consumer: Consumer, since_ms: int) -> bool:
         """Read from the first event since then; what was read before may come again."""
-        found = consumer.list_topics(self._topic, _TIMEOUT_S).topics.get(self._topic)
-        if found is None or found.error is not None or not found.partitions:
+        offsets = self._offsets(consumer, self._topic, since_ms)
+        if not offsets:
             return False
+        if self._receptions:
+            offsets += self._offsets(consumer, self._receptions, since_ms)
+        consumer.assign(offsets)
+        return True
+
+    def _offsets(self, consumer: Consumer, topic: str, since_ms: int) -> list[TopicPartition]:
+        """Of each partition, the first record since then; nothing if there is no such topic."""
+        found = consumer.list_topics(topic, _TIMEOUT_S).topics.get(topic)
+        if found is None or found.error is not None:
+            return []
         # Where the end is, asked first: what comes between the two questions is seen, too.
         ends = {
             number: consumer.get_watermark_offsets(
-                TopicPartition(self._topic, number), timeout=_TIMEOUT_S
+                TopicPartition(topic, number), timeout=_TIMEOUT_S
             )
             for number in found.partitions
         }
-        asked = [TopicPartition(self._topic, number, since_ms) for number in found.partitions]
-        offsets = consumer.offsets_for_times(asked, _TIMEOUT_S)
+        asked = [TopicPartition(topic, number, since_ms) for number in found.partitions]
+        offsets: list[TopicPartition] = consumer.offsets_for_times(asked, _TIMEOUT_S)
         for one in offsets:
             if one.offset < 0:
                 # Nothing since then; the demo's embedded broker, which knows no times, says so
                 # always. Each record's own time decides.
                 end = ends[one.partition]
                 one.offset = max(end[0], end[1] - _LOOK_BACK) if end is not None else OFFSET_END
-        consumer.assign(offsets)
-        return True
+        return offsets
+
+    def _look_for_refusals(self, message: Any) -> None:
+        value = message.value() or b""
+        # Most batches hold none: not taken apart.
+        if _WRONG.encode() not in value or not self._wants_refusals():
+            return
+        try:
+            rows = decode_rows(value)
+        except CodecError:
+            return
+        for row in rows:
+            if not isinstance(row, Reception) or row.outcome != _WRONG:
+                continue
+            prefix = f"{row.tenant}/{row.connection}".encode()
+            with self._lock:
+                counted = [
+                    one
+                    for one in self._waiting.get(prefix, ())
+                    if one.refused_since_us is not None
+                    and row.received_at_us > one.refused_since_us
+                ]
+            for one in counted:
+                found = Mismatch(row.received_at_us)
+                one.loop.call_soon_threadsafe(_settle, one.found, found)
+
+    def _wants_refusals(self) -> bool:
+        with self._lock:
+            return any(
+                one.refused_since_us is not None for ones in self._waiting.values() for one in ones
+            )
 
     def _look(self, message: Any) -> None:
         key = message.key() or b""
@@ -186,7 +254,7 @@ class Arrivals:
             one.loop.call_soon_threadsafe(_settle, one.found, found)
 
 
-def _settle(future: asyncio.Future[Arrival], found: Arrival) -> None:
+def _settle(future: asyncio.Future[Arrival | Mismatch], found: Arrival | Mismatch) -> None:
     if not future.done():
         future.set_result(found)
 

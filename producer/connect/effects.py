@@ -13,7 +13,7 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from credentials.secret import Secret
-from producer.connect.arrivals import Arrivals
+from producer.connect.arrivals import Arrivals, Mismatch
 from producer.connect.calls import Requests, Unanswered
 from producer.connect.clean_up import CleaningUp, written_by
 from producer.connect.connection_records import ConnectionRecords
@@ -321,10 +321,20 @@ class Effects:
 
     async def _await(self, session: Session, effect: i.AwaitEvent) -> AsyncIterator[i.Outcome]:
         flow = session.flow
+        refused_since_us: int | None = effect.refused_since_us
         while (left_s := (effect.until_us - self._now_us()) / 1e6) > 0:
             found = await self._arrivals.wait(
-                session.tenant, flow.connection_id, effect.since_us, min(left_s, _ALIVE_S)
+                session.tenant,
+                flow.connection_id,
+                effect.since_us,
+                min(left_s, _ALIVE_S),
+                refused_since_us,
             )
+            if isinstance(found, Mismatch):
+                yield i.Mismatched(received_at_us=found.received_at_us)
+                # Told once for this wait, however often the system tries.
+                refused_since_us = None
+                continue
             if found is not None:
                 yield i.Arrived(request_id=found.request_id, at=found.at)
                 return

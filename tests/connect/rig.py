@@ -45,6 +45,7 @@ class Rig:
         self.events = broker.create_topic(
             f"events-{unique}", 2, message_timestamp_type="LogAppendTime"
         )
+        self.receptions = ""
         self.key = new_seal_key()
         self.path = folder / "sealed"
         self.file = SealedFile(self.path, lambda: self.key)
@@ -93,7 +94,7 @@ class Rig:
                 gateway=outgoing,
                 calls=calls,
                 records=records,
-                arrivals=Arrivals(servers, self.events),
+                arrivals=Arrivals(servers, self.events, receptions=self.receptions),
                 now_us=self.now_us,
             ),
             now_us=self.now_us,

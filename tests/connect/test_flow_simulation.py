@@ -151,11 +151,14 @@ class World:
         if sure:
             fate = "good"
         elif isinstance(effect, i.AwaitEvent):
-            fate = self.random.choice(["good", "bad", "alive", "die"])
+            fate = self.random.choice(["good", "bad", "alive", "mismatch", "die"])
         else:
             fate = self.random.choices(["good", "bad", "die"], [8, 2, 1])[0]
         if fate == "alive":
             self.give(i.Alive(run=run))
+            return
+        if fate == "mismatch":
+            self.give(i.Mismatched(received_at_us=self.now_us, run=run))
             return
         del self.running[at]
         if fate == "die":

@@ -212,11 +212,10 @@ class FakeService(ConnectService):
             if target:
                 self._set(flow, self._chosen(blank, target, filled=True))
             else:
-                again = replace(
+                self._set(flow, replace(
                     blank, step="choose", system=None, form=None, steps=steps("choose"),
                     revision=blank.revision + 1, actions=("choose", "cancel"),
-                )  # fmt: skip
-                self._set(flow, again)
+                ))  # fmt: skip
         elif kind is ActionKind.SEND_TEST:
             self._become(flow, busy="test", checks=waiting(TEST), actions=("cancel",))
             self._start(self._walk(flow, TEST, self._connected))
@@ -224,10 +223,9 @@ class FakeService(ConnectService):
             self._become(flow, step="cancelled", actions=())
         return flow.view
 
-    proof: Proof | None = None
+    proof: Proof
 
     def _confirmed(self, flow: _Flow, presented: str) -> View:
-        assert self.proof is not None
         if digest(flow.session.id, presented) in self.proof.digests:
             self._run(flow)
         else:

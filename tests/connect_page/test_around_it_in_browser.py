@@ -5,8 +5,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
+
+from producer.connect.flow.state import Check, CheckState, Explanation
 from producer.connect.service import FlowRefused
-from tests.connect_page.browsing import button, fill, heading, opened
+from tests.connect_page.browsing import button, fill, heading, opened, until
 from tests.connect_page.script import ARRIVED
 from tests.connect_page.stage import ConnectStage
 
@@ -172,4 +175,25 @@ def test_the_hosted_page_is_framed_by_the_list_alone(chromium: Any, connect: Con
     page.goto(connect.outside.url.replace("localhost", "127.0.0.1") + "/frame")
     page.wait_for_timeout(200)
     assert any("frame-ancestors" in one for one in page.complaints)
+    page.context.close()
+
+
+def test_a_wrong_signature_is_told_beside_the_check_that_goes_on(
+    chromium: Any, connect: ConnectStage
+) -> None:
+    token = connect.session("github")
+    page = opened(chromium, connect.embedded(token))
+    fill(page, "good-token")
+    heading(page, "A first event from GitHub")
+    told = Explanation(
+        code="signature_wrong", what="An event came, but its signature does not fit.",
+        why="It may be cut off.", next="Copy the signing secret again.",
+    )  # fmt: skip
+    check = Check(id="arrived", title="An event has arrived", state=CheckState.RUNNING)
+    for explanation in (None, told):
+        one = msgspec.structs.replace(check, explanation=explanation)
+        connect.on_loop(lambda one=one: connect.service.put(token, checks=(one,)))
+    page.locator("li.is-running").get_by_text("Copy the signing secret again.").wait_for()
+    live = page.locator(".for-reader[role=status]")
+    until(page, lambda: "its signature does not fit" in live.text_content(), "read out")
     page.context.close()

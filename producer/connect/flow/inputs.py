@@ -174,6 +174,12 @@ class Arrived(_OfEffect, frozen=True, kw_only=True):
     at: str
 
 
+class Mismatched(_OfEffect, frozen=True, kw_only=True):
+    """A webhook came whose signature does not fit; the wait goes on."""
+
+    received_at_us: int
+
+
 class NotArrived(_OfEffect, frozen=True, kw_only=True):
     """None came in time."""
 
@@ -201,8 +207,8 @@ class CleanedUp(_OfEffect, frozen=True, kw_only=True):
 
 
 Outcome = (
-    Stored | Checked | Validated | Written | Served | Registered | Sent | Arrived | NotArrived
-    | Failed | Alive | CleanedUp
+    Stored | Checked | Validated | Written | Served | Registered | Sent | Arrived
+    | Mismatched | NotArrived | Failed | Alive | CleanedUp
 )  # fmt: skip
 Input = FromCustomer | Consent | Expire | Interrupted | TidyUp | Outcome
 
@@ -267,10 +273,12 @@ class AskForTest(_Value, frozen=True, kw_only=True):
 
 
 class AwaitEvent(_Value, frozen=True, kw_only=True):
-    """Wait for one that came since then (Unix µs). `Arrived`, `NotArrived`."""
+    """Wait for one that came since then (Unix µs). `Mismatched` for the first after
+    `refused_since_us` that was refused for its signature, then `Arrived` or `NotArrived`."""
 
     since_us: int
     until_us: int
+    refused_since_us: int = 0
 
 
 class CleanUp(_Value, frozen=True, kw_only=True):

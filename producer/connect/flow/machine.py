@@ -176,7 +176,8 @@ def _register(state: FlowState, given: i.Register, at: At) -> Turned:
     )
     if given.mistakes:
         return after, ()
-    after = replace(after, registered=True)
+    # What was refused before was for what stood here before.
+    after = replace(after, registered=True, refused_at_us=at.now_us)
     if given.secret_fields:
         names = names_for(after, given.secret_fields, at)
         return _storing(after, names), (i.StoreSecrets(names=names),)

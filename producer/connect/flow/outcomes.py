@@ -11,6 +11,7 @@ from producer.connect.flow import words
 from producer.connect.flow.inputs import At, Effect, Outcome
 from producer.connect.flow.progress import (
     await_event,
+    awaiting,
     clean_up,
     enter_register,
     proceed,
@@ -38,6 +39,8 @@ def take(state: FlowState, given: Outcome, at: At) -> Turned:
     if isinstance(given, i.Checked):
         # What runs has shown that it is alive.
         return replace(_put(state, given.check), running_since_us=at.now_us), ()
+    if isinstance(given, i.Mismatched):
+        return _mismatched(state, given, at), ()
     kind = state.running
     idle = replace(state, running="", running_since_us=0)
     if state.step in (Step.CANCELLED, Step.EXPIRED):
@@ -63,8 +66,7 @@ def interrupted(state: FlowState, at: At) -> Turned:
     if state.ended or kind == "CleanUp":
         return _clean(idle)
     if kind == "AwaitEvent":
-        until_us = state.waiting_until_us
-        return idle, (i.AwaitEvent(since_us=state.watch_since_us, until_us=until_us),)
+        return idle, (awaiting(state),)
     if kind in ("RunChecks", "WriteConnection", "AskGateway", "MakeSecret"):
         return proceed(idle, at)
     system = at.get(state.system)
@@ -139,6 +141,8 @@ def _merged(state: FlowState, given: Outcome) -> FlowState:
             secrets={**state.secrets, **given.refs},
             intended=_without(state.intended, given.names),
             discarded=(*state.discarded, *replaced),
+            # The connection's record names what was replaced.
+            stale=state.stale or bool(state.written and replaced),
         )
     if isinstance(given, i.Stored) and given.kept:
         state = replace(state, values={**state.values, **given.kept})
@@ -189,11 +193,28 @@ def _tested(state: FlowState, given: Outcome, at: At) -> Turned:
     if isinstance(given, i.Arrived):
         arrived = replace(after, arrived_request_id=given.request_id, arrived_at=given.at)
         return _connected(_mark(arrived, "arrived", CheckState.PASSED))
-    if system.webhook.test.optional:
+    mismatch = _mismatch(after)
+    if system.webhook.test.optional and mismatch is None:
         return _connected(_mark(after, "arrived", CheckState.SKIPPED))
-    explanation = words.not_arrived(system)
+    explanation = mismatch or words.not_arrived(system)
     failed = _put(after, _changed(after, "arrived", CheckState.FAILED, explanation))
     return replace(failed, problem=explanation), ()
+
+
+def _mismatched(state: FlowState, given: i.Mismatched, at: At) -> FlowState:
+    """Told beside the check, which goes on: the next event may be a right one."""
+    system = at.get(state.system)
+    alive = replace(state, running_since_us=at.now_us)
+    if system is None or state.step is not Step.TEST:
+        return alive
+    explanation = words.signature_wrong(system)
+    check = _changed(state, "arrived", CheckState.RUNNING, explanation)
+    return replace(_put(alive, check), refused_at_us=given.received_at_us)
+
+
+def _mismatch(state: FlowState) -> Explanation | None:
+    told = (one.explanation for one in state.checks if one.id == "arrived")
+    return next((one for one in told if one is not None), None)
 
 
 def _connected(state: FlowState) -> Turned:

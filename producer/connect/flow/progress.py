@@ -143,7 +143,16 @@ def await_event(state: FlowState, system: System, at: At) -> Turned:
     """Wait for an event that came since the system was told."""
     until_us = at.now_us + system.webhook.test.wait_s * 1_000_000
     after = replace(_with(state, "arrived", CheckState.RUNNING), waiting_until_us=until_us)
-    return after, (i.AwaitEvent(since_us=state.watch_since_us, until_us=until_us),)
+    return after, (awaiting(after),)
+
+
+def awaiting(state: FlowState) -> i.AwaitEvent:
+    """The wait that a state asks for."""
+    return i.AwaitEvent(
+        since_us=state.watch_since_us,
+        until_us=state.waiting_until_us,
+        refused_since_us=max(state.watch_since_us, state.refused_at_us),
+    )
 
 
 def clean_up(state: FlowState) -> CleanUp:

@@ -109,6 +109,9 @@ class FlowState(msgspec.Struct, frozen=True, kw_only=True):
     served: bool = False
     #: The system was told, by its API or, as the customer says, by hand.
     registered: bool = False
+    #: When a webhook with a wrong signature came that the customer was told of, or what he pasted
+    #: was new; one that came before it is not told.
+    refused_at_us: int = 0
     #: From when on a test event counts, and until when it is waited for; 0 if it is not.
     watch_since_us: int = 0
     waiting_until_us: int = 0

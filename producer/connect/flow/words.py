@@ -176,6 +176,37 @@ def not_arrived(system: System) -> Explanation:
     )
 
 
+def signature_wrong(system: System) -> Explanation:
+    """A webhook came for the connection, and none of its secrets fits."""
+    name, own = system.name, system.webhook.secret
+    what = "An event came, but its signature does not fit."
+    if system.webhook.registration.how != "manual" or own.source == "app":
+        return Explanation(
+            code="signature_wrong",
+            what=what,
+            why=f"{name} signs with another secret than the one that we know.",
+            next="Go back and set it up once more. If it stays so, tell who gave you this page.",
+            retry=True,
+        )
+    if own.source == "field":
+        return Explanation(
+            code="signature_wrong",
+            what=what,
+            why="The signing secret that was pasted here may be cut off, or an older one.",
+            next=f"Copy the signing secret again in {name}, whole. Go back, and paste it here.",
+            field=own.field or "",
+            retry=True,
+        )
+    return Explanation(
+        code="signature_wrong",
+        what=what,
+        why=f"The signing secret in {name} may be cut off, or an older one.",
+        next=f"Go back, copy the signing secret again, and paste it in {name}. "
+        f"Then have {name} send another event.",
+        retry=True,
+    )
+
+
 def not_kept() -> Explanation:
     """The secret backend did not take it, or is away."""
     return Explanation(
