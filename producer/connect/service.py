@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hmac
 import re
-import secrets
 from collections.abc import AsyncIterator, Callable
 from typing import Final
 
@@ -29,6 +28,7 @@ from producer.connect.flow import form, machine, proofs, words
 from producer.connect.flow import inputs as i
 from producer.connect.flow.destinations import destinations
 from producer.connect.flow.state import Check, FlowState, Step
+from producer.connect.names import Names
 from producer.connect.removal import Removal
 from producer.connect.running import FlowRunner
 from producer.connect.session import (
@@ -52,7 +52,6 @@ __all__ = [
 _SLUG: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}", re.ASCII)
 _ORIGIN: Final = re.compile(r"(https?://[A-Za-z0-9.:\[\]-]{1,255})?", re.ASCII)
 _LOCALE: Final = re.compile(r"[A-Za-z0-9-]{0,35}", re.ASCII)
-_LETTERS: Final = "0123456789abcdefghijklmnopqrstuvwxyz"
 _MAX_LABEL_CHARS: Final = 200
 _NO_DIGEST: Final = bytes(32)
 _AWAY: Final = words.AWAY
@@ -80,6 +79,7 @@ class ConnectService:
         self._now_us = now_us
         self._lasts_us = session_minutes * 60_000_000
         self._runner = FlowRunner(store, effects, catalogue, now_us)
+        self._names = Names(store, records, self._runner)
         self._way_back = WayBack(store, self._runner, catalogue)
         self._removal = Removal(catalogue, records, effects, now_us)
 
@@ -128,7 +128,8 @@ class ConnectService:
         self._runner.begin()
         self._check_wanted(wanted)
         try:
-            await self._make_way(wanted)
+            if wanted.connection_id:
+                await self._names.make_way(wanted.tenant, wanted.connection_id)
             token, public = make_session_token(self.environment)
             now_us = self._now_us()
             session = Session(
@@ -147,9 +148,11 @@ class ConnectService:
                 expires_at_us=now_us + self._lasts_us,
             )
             if wanted.system:
-                name = self._name(session, wanted.system)
+                name = self._names.for_session(session, wanted.system)
                 session = _with_flow(session, FlowState(connection_id=name))
-            return token, await self._runner.start(session)
+            started = await self._runner.start(session)
+            await self._names.is_first(session)
+            return token, started
         except HooklineError as error:
             if isinstance(error, FlowRefused):
                 raise
@@ -290,43 +293,11 @@ class ConnectService:
         if wanted.system and wanted.systems and wanted.system not in wanted.systems:
             raise FlowRefused("invalid", "system is not one of systems")
 
-    async def _make_way(self, wanted: WantedSession) -> None:
-        if not wanted.connection_id:
-            return
-        exists = FlowRefused(
-            "exists",
-            f"connection {wanted.connection_id} is there already, or is being made: choose another "
-            "id, or remove that one first",
-        )
-        if self._records.there(wanted.connection_id):
-            record = self._records.record(wanted.connection_id)
-            open_ids = {f"connect:{s.id}" for s in self._store.all() if not s.flow.ended}
-            if record is None or record.changed_by not in open_ids:
-                raise exists
-        for session in self._store.all():
-            # Also the name that a session was given without having asked for it.
-            names = (session.connection_id, session.flow.connection_id)
-            if session.flow.ended or wanted.connection_id not in names:
-                continue
-            if session.tenant != wanted.tenant:
-                raise exists
-            await self._runner.give(session.id, i.Cancel())
-
-    def _name(self, session: Session, system: str) -> str:
-        """What the connection will be called."""
-        if session.connection_id:
-            return session.connection_id
-        base = f"{session.tenant}-{system}"[:58]
-        taken = {s.flow.connection_id for s in self._store.all() if s.id != session.id}
-        if base not in taken and not self._records.there(base):
-            return base
-        return f"{base}-" + "".join(secrets.choice(_LETTERS) for _ in range(4))
-
     def _input(self, session: Session, action: Action) -> tuple[i.FromCustomer, Cargo]:
         kind = action.kind
         if kind is ActionKind.CHOOSE:
             try:
-                name = self._name(session, action.system)
+                name = self._names.for_session(session, action.system)
             except TopicError:
                 raise FlowRefused("unavailable", _AWAY, self._view(session)) from None
             return i.Choose(system=action.system, connection_id=name), Cargo()

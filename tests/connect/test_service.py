@@ -11,7 +11,13 @@ import msgspec
 import pytest
 
 from credentials.secret import Secret
-from producer.connect.service import Action, ActionKind, FlowRefused, SessionRefused
+from producer.connect.service import (
+    Action,
+    ActionKind,
+    ConnectService,
+    FlowRefused,
+    SessionRefused,
+)
 from producer.connect.view import View
 from schemas.errors import BackendAway
 from tests.connect.rig import SECRET, Rig, act, reach, until, wanted
@@ -377,6 +383,30 @@ def test_what_cannot_be_taken_away_for_now_can_be_tried_again(
 
 def _away(ref: str) -> Secret:
     raise BackendAway("the backend does not answer")
+
+
+def test_of_sessions_that_are_asked_for_at_once_one_tenants_counts(rig: Rig) -> None:
+    async def go() -> None:
+        async with rig.running() as one, rig.running() as two:
+            asked = [
+                service.create(
+                    msgspec.structs.replace(wanted("plain", connection_id="raced"), tenant=tenant)
+                )
+                for tenant in ("acme", "b", "c")
+                for service in (one, two)
+            ]
+            made = await asyncio.gather(*asked, return_exceptions=True)
+            refused = [found.code for found in made if isinstance(found, FlowRefused)]
+            assert set(refused) == {"exists"}
+            assert len(refused) >= 4
+            await until(lambda: len(_open(one)) == len(_open(two)) == 1)
+            assert _open(one) == _open(two)
+
+    asyncio.run(go())
+
+
+def _open(service: ConnectService) -> list[str]:
+    return [one.id for one in service._store.all() if not one.flow.ended]
 
 
 @pytest.mark.parametrize(
