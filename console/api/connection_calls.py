@@ -16,20 +16,12 @@ from console.api import cursors, models, shown
 from console.api.calls import Answering, Call
 from console.api.problems import ApiProblem
 from credentials.writing import SecretWriter
-from producer.connect.rotation import (
-    MAX_SECRETS,
-    new_name,
-    rotatable,
-    rotated,
-)
-from producer.connect.service import Catalogue, ConnectService
-from producer.connect.system import System
-from producer.connect.system_calls import signing_secret
+from producer.connect.rotating import Rotating
+from producer.connect.service import ConnectService
 from producer.connections.followed import Change, Changed
 from producer.connections.ledger import Ledger, Standing
-from schemas.connection import Connection, ConnectionState, SecretReference
-from schemas.connection_access import ConnectionAccess
-from schemas.errors import HooklineError, TopicError
+from schemas.connection import Connection, ConnectionState
+from schemas.errors import TopicError
 
 T = TypeVar("T")
 
@@ -197,65 +189,38 @@ class ConnectionCalls:
             await run_in_threadpool(self._book.revoke, call.id, call.by)
 
     async def rotate(self, call: Call) -> BaseModel:
-        """A new secret beside the old one."""
+        """A new secret beside the old one, here and at the system."""
         asked = call.body
         assert isinstance(asked, models.Rotation)
+        self._book.look(lambda ledger: _usable(ledger, call.id))
         if self._service is None or self._writer is None:
             raise _not_set_up("connect.secrets")
-        catalogue = self._service.catalogue()
-        now_us = self._now_us()
-        before, _, system = self._book.look(
-            lambda led: _rotatable(led, call.id, catalogue, now_us / _US)
+        rotating = Rotating(
+            self._book,
+            self._service.secrets,
+            self._writer,
+            self._service.catalogue(),
+            lambda ledger: _usable(ledger, call.id),
+            now_us=self._now_us,
+            by=call.by,
         )
-        name, not_after_s = new_name(now_us), float(now_us // _US + asked.overlap_s)
-        secret = signing_secret(system.webhook.secret.format)
-        retired: set[str] = set()
-
+        # Before anything is in the audit log.
+        rotating.look()
         async with audited(
             call.request,
             "secret.rotate",
-            target=f"{call.id}/{name}",
+            target=call.id,
             connection=call.id,
             details={"overlap_s": asked.overlap_s},
             via="api",
-        ):
-            # Only when it is safe at the backend does a record name it: a gateway that cannot
-            # fetch a secret would say so of all of the connection.
-            ref = await run_in_threadpool(
-                self._writer.write, f"{before.tenant}/{call.id}/{name}", secret
-            )
-
-            def change(ledger: Ledger) -> Changed:
-                connection, access, _ = _rotatable(ledger, call.id, catalogue, now_us / _US)
-                out = ledger.revoked_secrets(call.id)
-                retired.clear()
-                retired.update(
-                    one.name
-                    for one in connection.secrets
-                    if not one.ended(now_us / _US) and one.name not in out
-                )
-                return rotated(
-                    connection,
-                    access,
-                    SecretReference(name=name, ref=ref, environment=connection.environment),
-                    now_us=now_us,
-                    not_after_s=not_after_s,
-                    by=call.by,
-                )
-
-            try:
-                await run_in_threadpool(self._book.put, call.id, change, call.by)
-            except ApiProblem:
-                # Revoked or removed meanwhile: nothing names it. (Were Kafka only silent, the
-                # record might be there, and the secret is left for it.)
-                with suppress(HooklineError):
-                    await run_in_threadpool(self._writer.delete, ref)
-                raise
+        ) as change:
+            done = await rotating.rotate(asked.overlap_s)
+            change.note(added=done.added)
         return models.Rotated(
             connection=self._shown(call.id),
-            added=name,
-            retired=sorted(retired),
-            not_after=shown.moment(not_after_s),
+            added=done.added,
+            retired=list(done.retired),
+            not_after=shown.moment(done.not_after_s),
         )
 
     async def delete(self, call: Call) -> BaseModel:
@@ -301,27 +266,6 @@ def _usable(ledger: Ledger, connection_id: str) -> Connection:
             "connections apply`.",
         )
     return record.connection
-
-
-def _rotatable(
-    ledger: Ledger, connection_id: str, catalogue: Catalogue, now_s: float
-) -> tuple[Connection, ConnectionAccess, System]:
-    connection = _usable(ledger, connection_id)
-    access = ledger.access(connection_id)
-    system = catalogue.get(access.system) if access is not None else None
-    if access is None or system is None or not rotatable(system):
-        raise ApiProblem(
-            "not_rotatable",
-            "Its secret was not made by the connect flow: rotate it where it was made, and see "
-            "`hookline secrets rotate`.",
-        )
-    if sum(not one.ended(now_s) for one in connection.secrets) >= MAX_SECRETS:
-        raise ApiProblem(
-            "not_rotatable",
-            f"It has {MAX_SECRETS} secrets already, and no more are kept: wait until the oldest "
-            "counts no more.",
-        )
-    return connection, access, system
 
 
 def _removable(ledger: Ledger, connection_id: str) -> bool:

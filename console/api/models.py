@@ -241,7 +241,7 @@ class Rotation(Asked):
         7 * 86_400,
         ge=0,
         le=90 * 86_400,
-        description="Give the new secret to the system before it is over.",
+        description="For what is still on its way, and for what the system sends again.",
     )
 
 

@@ -110,10 +110,15 @@ OPERATIONS: Final = (
     Operation(
         id="rotateSecret", method="POST", path=f"{_ONE}/rotate-secret", pattern=models.PART,
         tag="Connections", summary="A new signing secret beside the old one",
-        about="Only where we made the secret. The new value goes to the secret backend and into no "
-        "answer; the old one counts until the overlap is over.",
+        about="The system is told, or asked for it, by the request that its entry in the catalogue "
+        "has. The new value goes to the secret backend and into no answer; the old one counts "
+        "until the overlap is over.",
         scope=_WRITE, body=models.Rotation, answer=models.Rotated,
-        problems=("not_rotatable", "not_configured", *_STATES, *_KEYED), keyed=True,
+        problems=(
+            "not_rotatable", "not_now", "system_refused", "system_unclear", "not_configured",
+            *_STATES, *_KEYED,
+        ),
+        keyed=True,
     ),
     Operation(
         id="deleteConnection", method="DELETE", path=_ONE, pattern=models.PART, tag="Connections",

@@ -64,7 +64,17 @@ KINDS: Final[dict[str, Kind]] = {
     "not_rotatable": Kind(
         409,
         "Its secret is not ours to make",
-        "The system or somebody else made it: rotate it there.",
+        "The system cannot be given a new one by a request; `detail` says what to do instead.",
+    ),
+    "system_refused": Kind(
+        409,
+        "The system did not take it",
+        "`detail` says why; nothing has changed.",
+    ),
+    "system_unclear": Kind(
+        409,
+        "Whether the system took it is not known",
+        "`detail` says what counts now. Try again.",
     ),
     "key_in_progress": Kind(
         409,

@@ -23,6 +23,9 @@ _OF_FLOW: Final = {
     "unknown_system": "invalid",
     "invalid": "invalid",
     "unavailable": "unavailable",
+    "not_rotatable": "not_rotatable",
+    "system_refused": "system_refused",
+    "system_unclear": "system_unclear",
 }
 _NOT_ASCII: Final = re.compile(r"[^\x20-\x7e]")
 

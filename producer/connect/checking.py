@@ -52,6 +52,7 @@ def mistakes(system: System) -> list[Mistake]:
         *_validation(system),
         *_webhook(system),
         *_signing(system),
+        *_rotation(system),
         *_polling(system),
     ]
 
@@ -143,6 +144,7 @@ def _each_call(system: System) -> Iterator[tuple[Path_, Call]]:
         (("validation",), system.validation),
         (("webhook", "registration", "call"), webhook.registration.call),
         (("webhook", "registration", "remove"), webhook.registration.remove),
+        (("webhook", "registration", "rotate"), webhook.registration.rotate),
         (("webhook", "secret", "call"), webhook.secret.call),
         (("webhook", "test", "call"), webhook.test.call),
         (("polling", "call"), system.polling.call if system.polling is not None else None),
@@ -281,6 +283,31 @@ def _signing(system: System) -> Iterator[Mistake]:
         )
         if registration.how == "api" and not told:
             yield Mistake(path, "is generated, and the registration does not tell {signing_secret}")
+
+
+def _rotation(system: System) -> Iterator[Mistake]:
+    registration, secret = system.webhook.registration, system.webhook.secret
+    rotate = registration.rotate
+    path: Path_ = ("webhook", "registration", "rotate")
+    if rotate is None:
+        return
+    if registration.id is None:
+        yield Mistake(path, "needs the webhook's id: where it is")
+    told = "signing_secret" in set(templates.names(rotate.model_dump()))
+    if secret.source == "generated":
+        if not told:
+            yield Mistake(path, "does not tell {signing_secret}")
+        if rotate.pointer is not None:
+            yield Mistake((*path, "pointer"), "is for a secret that the system makes")
+    elif secret.source != "answer":
+        yield Mistake(path, f"a secret from `{secret.source}` is not ours to change")
+    else:
+        if told:
+            yield Mistake(path, "tells {signing_secret}, which the system makes")
+        if rotate.pointer is None and secret.call is None:
+            yield Mistake((*path, "pointer"), "say where the answer has the new secret")
+        if registration.more_ids:
+            yield Mistake(path, "several webhooks would have several secrets")
 
 
 def _signing_source(system: System, secret: SigningSecret, path: Path_) -> Iterator[Mistake]:

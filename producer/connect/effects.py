@@ -228,6 +228,11 @@ class Effects:
 
     # The connection.
 
+    async def served(self, connection_id: str) -> bool:
+        """Whether the gateway knows it, within the time that it may take."""
+        asked = await self._ask_gateway(FlowState(connection_id=connection_id))
+        return isinstance(asked, i.Served)
+
     async def _write(
         self, session: Session, system: System, effect: i.WriteConnection
     ) -> i.Outcome:

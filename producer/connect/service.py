@@ -39,6 +39,7 @@ from producer.connect.session import (
 )
 from producer.connect.session_store import SessionStore
 from producer.connect.system import System
+from producer.connect.system_secrets import OverHttp, SystemSecrets
 from producer.connect.view import View
 from producer.connect.viewing import may_reveal, view_of
 from producer.connect.way_back import WayBack
@@ -76,6 +77,8 @@ class ConnectService:
         self._store = store
         self._records = records
         self._effects = effects
+        #: What changes a signing secret at its system.
+        self.secrets: SystemSecrets = OverHttp(effects)
         self._now_us = now_us
         self._lasts_us = session_minutes * 60_000_000
         self._runner = FlowRunner(store, effects, catalogue, now_us)
@@ -149,7 +152,7 @@ class ConnectService:
             )
             if wanted.system:
                 name = self._names.for_session(session, wanted.system)
-                session = _with_flow(session, FlowState(connection_id=name))
+                session = replace(session, flow=FlowState(connection_id=name))
             started = await self._runner.start(session)
             await self._names.is_first(session)
             return token, started
@@ -336,7 +339,3 @@ _PLAIN: Final[dict[ActionKind, Callable[[], i.FromCustomer]]] = {
     ActionKind.SEND_TEST: i.SendTest,
     ActionKind.CANCEL: i.Cancel,
 }
-
-
-def _with_flow(session: Session, flow: FlowState) -> Session:
-    return replace(session, flow=flow)

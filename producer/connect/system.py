@@ -210,6 +210,16 @@ class SigningSecret(_Model):
     field: Name | None = None
 
 
+class Rotation(Call):
+    """Gives the system a new {signing_secret} for its {webhook_id}; or has it make one."""
+
+    pointer: Pointer | None = Field(
+        None,
+        description="Where the answer has the new secret, if the system makes it; without it, "
+        "`secret.call` is asked afterwards.",
+    )
+
+
 class Registration(_Model):
     """How the system is told where its webhooks go."""
 
@@ -223,6 +233,9 @@ class Registration(_Model):
     )
     events: list[str] = Field([], description="Which it will send, as its own names.")
     remove: Call | None = Field(None, description="Undoes it, with {webhook_id}.")
+    rotate: Rotation | None = Field(
+        None, description="Changes its signing secret, with {webhook_id}."
+    )
     fields: list[SystemField] = Field([], description="What is asked in this step, if by hand.")
     guidance: list[Guide] = Field([], max_length=15)
     meanings: list[Meaning] = []

@@ -21,6 +21,8 @@ from producer.connect.flow.state import Check, CheckState
 from producer.connect.search import search
 from producer.connect.service import FlowRefused
 from producer.connect.session import SessionRefused, parse_session_token
+from producer.connect.system import System
+from producer.connect.system_secrets import Told, Verdict
 from producer.connect.systems import Catalogue
 from producer.connect.view import View
 from producer.connections.followed import FollowedConnections
@@ -98,6 +100,29 @@ class MemoryWriter:
         self.kept.pop(ref, None)
 
 
+class Secrets:
+    """A system that takes a new secret, or says what it is told to; and a gateway."""
+
+    def __init__(self) -> None:
+        self.knows = True
+        self.told = Told(verdict=Verdict.TAKEN)
+        self.given: list[tuple[str, Secret | None]] = []
+        self.signs: list[str] = []
+        #: Runs when the system is asked.
+        self.meanwhile: Callable[[], None] = lambda: None
+
+    async def served(self, connection_id: str) -> bool:
+        self.signs.append(connection_id)
+        return self.knows
+
+    async def change(
+        self, access: ConnectionAccess, tenant: str, system: System, secret: Secret | None
+    ) -> Told:
+        self.given.append((access.connection, secret))
+        self.meanwhile()
+        return self.told
+
+
 class ApiService(FakeService):
     """With what the API asks for besides."""
 
@@ -110,6 +135,7 @@ class ApiService(FakeService):
         self.removed: list[tuple[str, str]] = []
         self.book: FollowedConnections | None = None
         self.left: tuple[str, ...] = ()
+        self.secrets = Secrets()
 
     async def view(self, session_id: str) -> View:
         if session_id not in self._flows:
@@ -225,6 +251,7 @@ class ApiStage:
                     "token": "sealed:acme/x/token",
                     "signing_secret": next(iter(refs.values())),
                 },
+                webhook_id="72",
                 account="octocat",
                 label="Team A",
                 changed_at_us=1,

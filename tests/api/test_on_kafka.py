@@ -239,6 +239,7 @@ def _connected(console: Console, fleet: Fleet) -> None:
         environment=fleet.environment,
         system="github",
         credentials={"signing_secret": "env:OLD"},
+        webhook_id="72",
         changed_at_us=1,
     )
     key = RecordKey(fleet.environment, "acme", access=True).encode()

@@ -68,9 +68,13 @@ def test_a_connection_from_its_making_to_its_end(stage: Stage) -> None:
     for action, state in (("pause", "paused"), ("resume", "active")):
         assert stage.api("POST", f"/connections/{name}/{action}").json()["state"] == state
     before = set(stage.secrets(name))
+    (hook,) = stage.street.github.hooks.values()
+    signed_with = hook.secret
     rotated = stage.api("POST", f"/connections/{name}/rotate-secret", {"overlap_s": 3600})
     assert rotated.status_code == 200, rotated.text
     (added,) = set(stage.secrets(name)) - before
+    (hook,) = stage.street.github.hooks.values()
+    assert hook.secret != signed_with
     assert added.endswith(rotated.json()["added"])
     assert len(stage.street.github.hooks) == 1
 

@@ -43,6 +43,18 @@ def system(
             "id": "/id",
             "remove": {"method": "DELETE", "path": "/hooks/{webhook_id}", "ok": [204]},
         }
+        if source == "generated":
+            registration["rotate"] = {
+                "method": "PUT",
+                "path": "/hooks/{webhook_id}",
+                "json": {"secret": "{signing_secret}"},
+            }
+        if source == "answer":
+            registration["rotate"] = {
+                "method": "POST",
+                "path": "/hooks/{webhook_id}/secret",
+                "pointer": "/secret",
+            }
     if source == "answer":
         secret["pointer"] = "/secret"
     if source == "field":

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import threading
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from random import randbytes
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -18,6 +20,8 @@ class Vendor:
         self.requests: list[tuple[str, str, dict[str, str], bytes]] = []
         self.hooks: dict[str, dict[str, Any]] = {}
         self.codes: dict[str, str] = {}
+        #: What it signs with where it makes the secret.
+        self.signing = "signing-of-vendor"
         #: Path → what to answer in place of what it would: status, headers, body.
         self.instead: dict[str, tuple[int, dict[str, str], bytes]] = {}
         self.known: set[str] = set()
@@ -84,7 +88,15 @@ class Vendor:
             name = f"hook-{len(self.hooks) + 1}"
             self.hooks[name] = hook
             self.when_hooked(hook)
-            return 201, {}, json.dumps({"id": name, "secret": "signing-of-vendor"}).encode()
+            return 201, {}, json.dumps({"id": name, "secret": self.signing}).encode()
+        if path.endswith("/secret") and method == "POST":
+            # Made by it, and in use before it has said so.
+            made = f"whsec_{base64.b64encode(randbytes(24)).decode()}"
+            self.hooks[path.split("/")[2]]["secret"] = made
+            return 200, {}, json.dumps({"secret": made}).encode()
+        if path.startswith("/hooks/") and method == "PUT":
+            self.hooks[path.rsplit("/", 1)[1]] |= json.loads(body)
+            return 200, {}, b"{}"
         if path.startswith("/hooks/") and method == "DELETE":
             gone = self.hooks.pop(path.rsplit("/", 1)[1], None)
             return (204 if gone is not None else 404), {}, b""

@@ -59,6 +59,8 @@ webhook:
   test: {how: registration}
 """
 
+REMOVE = '    remove: {method: DELETE, path: "/hooks/{webhook_id}"}'
+
 
 def problems(text: str, name: str = "acme.yaml") -> list[str]:
     with pytest.raises(ConfigurationError) as caught:
@@ -127,6 +129,12 @@ def test_all_mistakes_are_told_at_once_each_with_its_line():
         ('secret: "{signing_secret}"', "secret: fixed", "does not tell {signing_secret}"),
         ('url: "{webhook_url}"', "url: fixed", "tells the system no {webhook_url}"),
         ("    id: /id\n", "", "`remove` needs the webhook's id"),
+        (REMOVE, f"{REMOVE}\n    rotate: {{path: /a}}", "rotate: does not tell {signing_secret}"),
+        (
+            REMOVE,
+            f"{REMOVE}\n    rotate: {{path: /a, pointer: /s}}",
+            "is for a secret that the system makes",
+        ),
         ("source: generated", "source: answer", "`source: answer` and `pointer` go together"),
         ("source: generated", "source: field", "`source: field` and `field` go together"),
         ("source: generated", "source: field\n    field: site", "mark the field site as"),
