@@ -8,7 +8,6 @@ from producer.connect.actions import Catalogue, FlowRefused
 from producer.connect.connection_records import ConnectionRecords
 from producer.connect.effects import Effects
 from producer.connect.flow.state import Check, FlowState
-from producer.connect.oauth import Tokens
 from producer.connect.system import System
 from schemas.connection_access import ConnectionAccess
 from schemas.errors import HooklineError
@@ -63,7 +62,7 @@ class Removal:
                 return (f"the webhook at {access.system} is still registered; try again",)
         elif system is not None and system.webhook.registration.how == "manual":
             notes.append(f"remove the webhook in {system.name} by hand")
-        await self._revoke_token(access, tenant, system)
+        await self._revoke_tokens(access, system)
         left = [n for n, ref in access.credentials.items() if not await cleaning.secret(ref)]
         if left:
             notes.append(f"secrets that may still be there: {', '.join(sorted(left))}; try again")
@@ -74,18 +73,18 @@ class Removal:
             notes.append(f"its records are still there: {error}")
         return tuple(notes)
 
-    async def _revoke_token(
-        self, access: ConnectionAccess, tenant: str, system: System | None
-    ) -> None:
-        ref = access.credentials.get("access_token")
-        if system is None or ref is None:
-            return
-        try:
-            token = Tokens(access=await self._effects.calls.resolve(ref)).access
-            await self._effects.calls.tokens.revoke(system, access.values, token)
-        except HooklineError:
-            # It ends by itself, and is deleted here.
-            return
+    async def _revoke_tokens(self, access: ConnectionAccess, system: System | None) -> None:
+        # RFC 7009, 2.1: with a refresh token ends what it was good for, with some systems at least.
+        for name in ("refresh_token", "access_token"):
+            ref = access.credentials.get(name)
+            if system is None or ref is None:
+                continue
+            try:
+                token = await self._effects.calls.resolve(ref)
+                await self._effects.calls.tokens.revoke(system, access.values, token)
+            except HooklineError:
+                # It ends by itself, and is deleted here.
+                continue
 
     def _made_here(self, connection_id: str) -> tuple[ConnectionAccess, str, System | None]:
         try:
