@@ -8,18 +8,23 @@ import threading
 import time
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from credentials.sealed import SealedWriter
+from credentials.secret import Secret
 from producer.connect.rotating import Rotating
 from producer.connect.service import ActionKind, ConnectService, FlowRefused
+from producer.connect.system import System
 from producer.connect.system_calls import signing_secret
+from producer.connect.system_secrets import Verdict
 from producer.connections.clients import TopicAccess
 from producer.connections.followed import FollowedConnections
 from producer.connections.follower import Follower
 from producer.connections.ledger import Ledger
 from schemas.connection import Connection
+from schemas.connection_access import ConnectionAccess
 from tests.connect.rig import Rig, act, reach, until, wanted
 from tests.connect.systems import system
 from tests.connect.test_service import details
@@ -205,4 +210,46 @@ def test_a_secret_of_the_systems_own_making_is_taken_over(
                 await until(lambda: sent(port, NAME, stage.rig.vendor.hooks[hook]["secret"]) == 200)
                 assert [sent(port, NAME, one) for one in (first, made)] == [200, 200]
 
+        asyncio.run(go())
+
+
+def test_what_the_system_says_of_its_own_new_secret(kafka: KafkaBroker, tmp_path: Path) -> None:
+    """Where it may have made one, it is asked for the one that counts."""
+    plain = system("plain", source="answer").model_dump(by_alias=True, mode="json")
+    asked = system("asked", source="answer").model_dump(by_alias=True, mode="json")
+    asked["webhook"]["secret"]["call"] = {"path": "/hooks/{webhook_id}/current"}
+    rig = Rig(kafka, tmp_path, [System.model_validate(one) for one in (plain, asked)])
+    made = (200, {}, b'{"secret": "the-new-one"}')
+    over, current = "/hooks/h1/secret", "/hooks/h1/current"
+    cases: list[tuple[str, dict[str, Any], Verdict, str]] = [
+        ("plain", {over: made}, Verdict.TAKEN, "the-new-one"),
+        ("plain", {over: (200, {}, b"[")}, Verdict.UNKNOWN, ""),
+        ("plain", {over: (503, {}, b"")}, Verdict.UNKNOWN, ""),
+        ("plain", {over: (403, {}, b"")}, Verdict.REFUSED, ""),
+        ("asked", {over: (204, {}, b""), current: made}, Verdict.TAKEN, "the-new-one"),
+        ("asked", {over: (502, {}, b""), current: made}, Verdict.TAKEN, "the-new-one"),
+        ("asked", {over: (502, {}, b""), current: (502, {}, b"")}, Verdict.UNKNOWN, ""),
+        ("asked", {over: (404, {}, b""), current: made}, Verdict.REFUSED, ""),
+    ]
+
+    async def go() -> None:
+        token = SealedWriter(rig.file).write("acme/c/token", Secret("right-token"))
+        service = rig.service()
+        try:
+            for name, answers, verdict, value in cases:
+                rig.vendor.instead = answers
+                access = ConnectionAccess(
+                    connection="c", environment="test", system=name, webhook_id="h1",
+                    values={"address": rig.vendor.url}, credentials={"token": token},
+                    changed_at_us=1,
+                )  # fmt: skip
+                entry = rig.catalogue.get(name)
+                assert entry is not None
+                told = await service.secrets.change(access, "acme", entry, None)
+                found = told.secret.reveal() if told.secret is not None else ""
+                assert (told.verdict, found) == (verdict, value), answers
+        finally:
+            service._effects.close()
+
+    with rig.vendor:
         asyncio.run(go())
