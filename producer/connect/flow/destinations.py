@@ -29,6 +29,7 @@ def _addresses(system: System) -> Iterator[str]:
     webhook = system.webhook
     calls = (
         *(system.validation, webhook.registration.call, webhook.registration.remove),
+        webhook.registration.rotate,
         *(webhook.secret.call, webhook.test.call),
         system.polling.call if system.polling is not None else None,
     )
