@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import click
 
-from benchmarks import console, gateway, monitor
+from benchmarks import connect, console, gateway, monitor
 from benchmarks.consumer import comparison, ids, io_bound, stuck
 from benchmarks.gateway import soak, telemetry
 from benchmarks.options import NotBelievable, Options
@@ -33,6 +33,7 @@ PARTS: Final[dict[str, Callable[[Options], dict[str, Any]]]] = {
     "ids": ids.run,
     "console": console.run,
     "monitor": monitor.run,
+    "connect": connect.run,
 }
 
 
