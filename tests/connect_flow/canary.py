@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import secrets
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -131,8 +132,20 @@ class CanaryRun:
         wanted = {"connection_id": f"acme-{name}"} | ({"system": system} if system else {})
         made = self.stage.session(**wanted)
         self._mark(f"session of {name}", made["token"], made["token"].rpartition("_")[2][12:])
+        threading.Thread(target=self._listen, args=(name, made["token"]), daemon=True).start()
         customer.open(made["url"])
         return customer
+
+    def _listen(self, name: str, token: str) -> None:
+        """What the stream of changes says, which the browser keeps to itself."""
+        url = f"{self.stage.console_url}/connect/api/changes"
+        headers = {"authorization": f"Bearer {token}"}
+        with (
+            contextlib.suppress(httpx.TransportError),
+            httpx.stream("GET", url, headers=headers, timeout=60) as stream,
+        ):
+            for piece in stream.iter_bytes():
+                self._add(f"answers/changes of {name}", piece)
 
     def _stop(self, customer: Customer, connection: str) -> None:
         cancel(customer)

@@ -3,6 +3,7 @@ webhook at the vendor, no sealed secret, no record. The pages show no secret mea
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -29,6 +30,9 @@ class Case(NamedTuple):
     mended: bool = False
 
 
+#: All of them take longer than a run of all tests should: HOOKLINE_CONNECT_WHOLE=1.
+WHOLE = bool(os.environ.get("HOOKLINE_CONNECT_WHOLE"))
+MOST = 5 if WHOLE else 2
 HOOKS = "POST /repos/northwind/shop/hooks"
 FEW = {"Access token": "ghp_few" + "f" * 30}
 READ_ONLY = {"Access token": "github_pat_" + "r" * 40}
@@ -113,6 +117,10 @@ def fill(customer: Customer, values: dict[str, str]) -> None:
 
 def cancel(customer: Customer) -> None:
     """The customer gives up."""
+    # Nothing is under way: what changes in the same instant is told, and asked again.
+    customer.page.wait_for_function(
+        "() => !document.querySelector('hookline-connect').view.busy?.replace('waiting', '')"
+    )
     customer.press("Stop connecting")
     customer.press("Yes, stop")
     customer.heading("Stopped")
@@ -197,7 +205,7 @@ def test_a_webhook_whose_answer_was_lost_is_taken_away(stage: Stage, customer: C
     customer.sees("api.github.com ended the connection")
     assert len(stage.street.github.present()) == 1
     cancel(customer)
-    until(lambda: not stage.left(connection), 12)
+    until(lambda: not stage.left(connection), 6)
 
 
 @LOST
@@ -208,14 +216,13 @@ def test_a_retry_after_that_makes_no_second_one(stage: Stage, customer: Customer
         customer.sees("api.github.com ended the connection")
     customer.press("Try again")
     customer.page.get_by_role("heading", level=2, name="GitHub is connected").wait_for(
-        timeout=8_000
+        timeout=5_000
     )
     assert len(stage.street.github.present()) == 1
     stage.api("DELETE", f"/connections/{connection}")
     assert stage.left(connection) == {}
 
 
-@pytest.mark.xfail(reason="a webhook is taken away with the values of now, not those of then")
 def test_a_webhook_is_taken_away_where_it_was_made(stage: Stage, customer: Customer) -> None:
     """It cannot be for the moment; then the customer enters another address."""
     connection = begin(stage, customer, "zendesk")
@@ -228,7 +235,7 @@ def test_a_webhook_is_taken_away_where_it_was_made(stage: Stage, customer: Custo
     fill(customer, right(stage, "zendesk") | {"Zendesk address": "northwnid"})
     customer.sees("There is no Zendesk at this address")
     cancel(customer)
-    until(lambda: not stage.left(connection), 40)
+    until(lambda: not stage.left(connection), 60)
 
 
 # OAuth.
@@ -306,7 +313,7 @@ def test_a_code_that_shopify_does_not_take(stage: Stage, customer: Customer) -> 
     stop(stage, customer, connection)
 
 
-@pytest.mark.parametrize("how", [Bad.HTML, Bad.HUGE, Bad.DROP, Bad.FAILING, Bad.HANG])
+@pytest.mark.parametrize("how", [Bad.HTML, Bad.HUGE, Bad.DROP, Bad.FAILING, Bad.HANG][:MOST])
 def test_a_token_endpoint_that_fails(stage: Stage, customer: Customer, how: Bad) -> None:
     connection = begin(stage, customer, "shopify")
     fill(customer, right(stage, "shopify"))

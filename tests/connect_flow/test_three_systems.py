@@ -1,7 +1,7 @@
 """GitHub, Shopify with its consent, and Zendesk, from the choice to the first event on Kafka: clean
 for axe-core at each step, in light and dark, at a desk and on a phone, and by keyboard alone.
 
-With HOOKLINE_SCREENSHOTS=1 each step is saved to docs/screenshots.
+With HOOKLINE_SCREENSHOTS=1 each step is saved to docs/screenshots: with HOOKLINE_CONNECT_WHOLE=1.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import pytest
 
 from tests.connect_flow.customer import ByKeyboard, Customer, github, shopify, zendesk
 from tests.connect_flow.stage import Stage, until
-from tests.connect_flow.test_errors import begin, fill, right, stop
+from tests.connect_flow.test_errors import WHOLE, begin, fill, right, stop
 from tests.connect_page.browsing import violations
 from tests.parts.browser import packed
 from tests.vendors.misbehaviour import Misbehaviour
@@ -24,6 +24,12 @@ SCREENSHOTS = Path(__file__).parents[2] / "docs" / "screenshots"
 MAX_BYTES = 150_000
 WAYS = {"github": github, "shopify": shopify, "zendesk": zendesk}
 FACES = [("desk", "light"), ("desk", "dark"), ("phone", "light")]
+#: In a run of all tests, each system with one face; with HOOKLINE_CONNECT_WHOLE=1 all.
+LOOKED_AT = [
+    (system, *face)
+    for number, system in enumerate(WAYS)
+    for face in (FACES if WHOLE else FACES[number : number + 1])
+]
 #: Of each step one picture.
 KEPT = {
     "github-choose", "github-details", "shopify-authorise", "shopify-consent", "github-checking",
@@ -59,8 +65,7 @@ def keep(page: Any, name: str) -> None:
     assert target.stat().st_size < MAX_BYTES, target
 
 
-@pytest.mark.parametrize(("size", "scheme"), FACES)
-@pytest.mark.parametrize("system", list(WAYS))
+@pytest.mark.parametrize(("system", "size", "scheme"), LOOKED_AT)
 def test_each_is_connected_and_each_step_is_for_everybody(
     stage: Stage, chromium: Any, system: str, size: str, scheme: str
 ) -> None:
@@ -90,7 +95,7 @@ def connected(stage: Stage, system: str, connection: str) -> None:
     until(lambda: not stage.left(connection))
 
 
-@pytest.mark.parametrize(("size", "scheme"), FACES)
+@pytest.mark.parametrize(("size", "scheme"), FACES if WHOLE else FACES[2:])
 def test_what_passes_by_quickly_is_for_everybody(
     stage: Stage, chromium: Any, size: str, scheme: str
 ) -> None:
