@@ -180,6 +180,15 @@ class AlertStage:
                     return at_s
         return None
 
+    def still_told(self, rule: str) -> bool:
+        """Whether the last that was told of a rule is that it fires."""
+        types = [
+            message["type"]
+            for _, _, body in list(self.receiver.received)
+            if (message := json.loads(body))["data"]["rule"] == rule
+        ]
+        return types[-1:] == ["hookline.alert.firing"]
+
     def restart_gateway(self, *program: str) -> None:
         """Start it again after its end, as `program` or as it is."""
         if program:
