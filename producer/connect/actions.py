@@ -54,6 +54,8 @@ class ActionKind(StrEnum):
     RETRY = "retry"
     BACK = "back"
     SEND_TEST = "send_test"
+    SKIP = "skip"
+    #: On any revision, too: whoever leaves means all of it.
     CANCEL = "cancel"
 
 

@@ -197,7 +197,8 @@ class ConnectService:
         session = self._session(session_id)
         given, cargo = self._input(session, action)
         try:
-            seen = None if action.kind is ActionKind.CONFIRM else action.revision
+            whatever = action.kind in (ActionKind.CONFIRM, ActionKind.CANCEL)
+            seen = None if whatever else action.revision
             answer = await self._runner.give(session_id, given, seen=seen, cargo=cargo)
         except HooklineError:
             raise FlowRefused("unavailable", _AWAY, self._view(session)) from None
@@ -337,5 +338,6 @@ _PLAIN: Final[dict[ActionKind, Callable[[], i.FromCustomer]]] = {
     ActionKind.RETRY: i.Retry,
     ActionKind.BACK: i.Back,
     ActionKind.SEND_TEST: i.SendTest,
+    ActionKind.SKIP: i.Skip,
     ActionKind.CANCEL: i.Cancel,
 }

@@ -105,7 +105,16 @@ class World:
             what = self.random.choice(onward)
         elif self.random.random() < 0.8:
             what = self.random.choice(
-                ["choose", "details", "register", "authorise", "confirm", "retry", "send_test"]
+                [
+                    "choose",
+                    "details",
+                    "register",
+                    "authorise",
+                    "confirm",
+                    "retry",
+                    "send_test",
+                    "skip",
+                ]
             )
         else:
             what = self.random.choice(["back", "back", "back", "cancel"])
@@ -121,6 +130,7 @@ class World:
             "retry": i.Retry(),
             "back": i.Back(),
             "send_test": i.SendTest(),
+            "skip": i.Skip(),
             "cancel": i.Cancel(),
         }[what]
 

@@ -69,6 +69,10 @@ class SendTest(_Value, frozen=True, kw_only=True):
     """Send, or wait for, a test event once more."""
 
 
+class Skip(_Value, frozen=True, kw_only=True):
+    """Do not wait for the test event, where it is not needed."""
+
+
 class Cancel(_Value, frozen=True, kw_only=True):
     """Leave it."""
 
@@ -80,7 +84,7 @@ class Confirm(_Value, frozen=True, kw_only=True):
 
 
 FromCustomer = (
-    Choose | Details | Register | Authorise | Confirm | Retry | Back | SendTest | Cancel
+    Choose | Details | Register | Authorise | Confirm | Retry | Back | SendTest | Skip | Cancel
 )  # fmt: skip
 
 

@@ -87,6 +87,8 @@ def allowed(state: FlowState, at: At) -> tuple[str, ...]:
         found.append("retry")
     if system is not None and state.step is Step.TEST and _may_send(state, system):
         found.append("send_test")
+    if system is not None and outcomes.may_skip(state, system):
+        found.append("skip")
     if state.running not in CARRYING and system is not None and _before(state, system, at):
         found.append("back")
     return (*found, "cancel")
@@ -229,6 +231,10 @@ def _send_test(state: FlowState, given: i.SendTest, at: At) -> Turned:
     return proceed(replace(state, problem=None, waiting_until_us=0), at)
 
 
+def _skip(state: FlowState, given: i.Skip, at: At) -> Turned:
+    return outcomes.skipped(state)
+
+
 def _back(state: FlowState, given: i.Back, at: At) -> Turned | Refused:
     system = at.get(state.system)
     to = _before(state, system, at) if system is not None else None
@@ -274,6 +280,7 @@ _NAMES: Final[dict[type, str]] = {
     i.Retry: "retry",
     i.Back: "back",
     i.SendTest: "send_test",
+    i.Skip: "skip",
 }
 _TAKEN: Final[dict[type, Callable[[FlowState, Any, At], Turned | Refused]]] = {
     i.Choose: _choose,
@@ -284,6 +291,7 @@ _TAKEN: Final[dict[type, Callable[[FlowState, Any, At], Turned | Refused]]] = {
     i.Retry: _retry,
     i.Back: _back,
     i.SendTest: _send_test,
+    i.Skip: _skip,
 }
 
 
@@ -325,7 +333,8 @@ def _by_hand(state: FlowState, system: System) -> bool:
 
 
 def _may_send(state: FlowState, system: System) -> bool:
-    return state.running in ("", "AwaitEvent")
+    # Where the customer or the registration brings it about, there is nothing that we could send.
+    return system.webhook.test.how == "api" and state.running in ("", "AwaitEvent")
 
 
 def _before(state: FlowState, system: System, at: At) -> Step | None:

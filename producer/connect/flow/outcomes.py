@@ -19,6 +19,7 @@ from producer.connect.flow.progress import (
     without,
 )
 from producer.connect.flow.state import PASSING, Check, CheckState, Explanation, FlowState, Step
+from producer.connect.system import System
 
 Turned = tuple[FlowState, tuple[Effect, ...]]
 _FINE: Final = (CheckState.PASSED, CheckState.SKIPPED)
@@ -199,6 +200,19 @@ def _tested(state: FlowState, given: Outcome, at: At) -> Turned:
     explanation = mismatch or words.not_arrived(system)
     failed = _put(after, _changed(after, "arrived", CheckState.FAILED, explanation))
     return replace(failed, problem=explanation), ()
+
+
+def may_skip(state: FlowState, system: System) -> bool:
+    """Whether nothing but an event that need not come is missing."""
+    waits = state.running in ("", "AwaitEvent")
+    optional = system.webhook.test.optional and _mismatch(state) is None
+    return state.step is Step.TEST and waits and optional
+
+
+def skipped(state: FlowState) -> Turned:
+    """The customer does not wait for it; what waits finds that its turn is over."""
+    idle = replace(state, running="", running_since_us=0, waiting_until_us=0, problem=None)
+    return _connected(_mark(idle, "arrived", CheckState.SKIPPED))
 
 
 def _mismatched(state: FlowState, given: i.Mismatched, at: At) -> FlowState:
