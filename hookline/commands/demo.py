@@ -83,9 +83,7 @@ def command(
         if console.is_terminal if keep is None else keep:
             demo.keep()
         else:
-            console.print(
-                "It ends here; `make demo DEMO_ARGS=--keep` leaves it running for you."
-            )
+            console.print("It ends here; `make demo DEMO_ARGS=--keep` leaves it running for you.")
     sys.exit(0 if held else 1)
 
 
