@@ -10,7 +10,7 @@ import base64
 import json
 import re
 from collections.abc import Callable, Mapping
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 from urllib.parse import quote, urlencode
 
 import msgspec
@@ -56,6 +56,15 @@ class Prepared(msgspec.Struct, frozen=True, kw_only=True):
         return f"Prepared({self.method}, {MASK})"
 
 
+#: Explanations of requests that never got to the system.
+_NOT_SENT: Final = frozenset(
+    {
+        *("credentials_malformed", "ours_busy", "address_malformed", "address_refused"),
+        *("name_unknown", "connection_refused", "certificate", "tls"),
+    }
+)
+
+
 class Unanswered(Exception):
     """A request whose outcome is explained; `answer` if there was one."""
 
@@ -63,6 +72,21 @@ class Unanswered(Exception):
         super().__init__(explanation.code)
         self.explanation = explanation
         self.answer = answer
+
+    @property
+    def refused(self) -> bool:
+        """Whether the system has not done what was asked, for sure."""
+        if self.answer is None:
+            return self.explanation.code in _NOT_SENT
+        return 400 <= self.answer.status < 500
+
+
+def document(answer: OutgoingAnswer) -> Any:
+    """An answer's JSON; None if it is none."""
+    try:
+        return msgspec.json.decode(answer.body)
+    except (msgspec.DecodeError, RecursionError):
+        return None
 
 
 async def send(

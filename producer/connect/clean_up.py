@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from typing import Final
 
 from credentials.secret import Secret
-from producer.connect.calls import Unanswered
+from producer.connect.calls import Unanswered, document
 from producer.connect.connection_records import ConnectionRecords
 from producer.connect.flow import inputs as i
-from producer.connect.flow.state import FlowState
+from producer.connect.flow.state import UNHEARD, FlowState
 from producer.connect.session import Session
 from producer.connect.system import System
 from producer.connect.system_calls import SystemCalls
@@ -103,7 +103,19 @@ class CleaningUp:
         if system is None or remove is None:
             return "there is no way to remove it by a request; it must be done there by hand"
         values = await self._calls.values(tenant, flow, system)
-        for one in webhook.split("\n"):
+        ids = webhook.split("\n")
+        if webhook == UNHEARD:
+            find = system.webhook.registration.find
+            if find is None:
+                return "whether it was made is not known; look there, and remove it by hand"
+            listed = await self._calls.call(system, find, values)
+            known = set(flow.webhook_id.split("\n"))
+            url = self._calls.webhook_url(flow.connection_id)
+            found = find.ids(document(listed), url)
+            if found is None:
+                return "whether it was made is not known: its list could not be read; look there"
+            ids = [one for one in found if one not in known]
+        for one in ids:
             try:
                 await self._calls.call(system, remove, values, one)
             except Unanswered as unanswered:

@@ -14,20 +14,20 @@ import msgspec
 
 from credentials.secret import Secret
 from producer.connect.arrivals import Arrivals, Mismatch
-from producer.connect.calls import Requests, Unanswered
+from producer.connect.calls import Requests, Unanswered, document
 from producer.connect.clean_up import CleaningUp, written_by
 from producer.connect.connection_records import ConnectionRecords
 from producer.connect.flow import failures, words
 from producer.connect.flow import inputs as i
 from producer.connect.flow.progress import checks_of
-from producer.connect.flow.state import PASSING, Check, FlowState
+from producer.connect.flow.state import PASSING, UNHEARD, Check, FlowState
 from producer.connect.live_checks import run_checks
 from producer.connect.oauth import Tokens, consent
 from producer.connect.session import Session
 from producer.connect.system import OAuthCode, System
 from producer.connect.system_calls import SystemCalls, signing_secret
 from producer.connect.templates import fill_all
-from producer.outgoing.answers import OutgoingAnswer, OutgoingFailure
+from producer.outgoing.answers import OutgoingFailure
 from producer.providers import json_pointer
 from schemas.connection import Connection, SecretReference
 from schemas.connection_access import ConnectionAccess
@@ -294,24 +294,33 @@ class Effects:
         if registration.call is None:
             return i.Failed(explanation=words.not_set_up(system.name))
         values = await self.calls.values(session.tenant, session.flow, system)
-        answer = await self.calls.call(system, registration.call, values)
-        document = _document(answer)
-        ids = registration.ids(document)
+        flow = session.flow
+        if UNHEARD in flow.stray_webhooks and not await self.cleaning.webhooks(
+            session.tenant, flow, system, [UNHEARD]
+        ):
+            # It may still be there, and another one beside it would send all twice.
+            return i.Failed(explanation=words.register_interrupted(system.name), unheard=True)
+        try:
+            answer = await self.calls.call(system, registration.call, values)
+        except Unanswered as unanswered:
+            return i.Failed(explanation=unanswered.explanation, unheard=not unanswered.refused)
+        answered = document(answer)
+        ids = registration.ids(answered)
         webhook_id = "\n".join(ids) or ("-" if registration.remove is not None else "")
         if registration.id is not None and not ids:
             told = failures.answer(
                 system, registration.meanings, answer.status, answer.headers, answer.body
             )
-            return i.Failed(explanation=told)
+            return i.Failed(explanation=told, unheard=answer.status < 300)
         names = tuple(effect.names.values())
         if own.source != "answer":
             return i.Registered(webhook_id=webhook_id, names=names)
         try:
             if own.call is not None:
-                document = _document(
+                answered = document(
                     await self.calls.call(system, own.call, values, ids[0] if ids else "")
                 )
-            text = _at(document, own.pointer or "/secret")
+            text = _at(answered, own.pointer or "/secret")
             if not text:
                 return i.Failed(
                     explanation=words.no_signing_secret(system.name), webhook_id=webhook_id
@@ -347,15 +356,8 @@ class Effects:
         yield i.NotArrived()
 
 
-def _document(answer: OutgoingAnswer) -> Any:
-    try:
-        return msgspec.json.decode(answer.body)
-    except (msgspec.DecodeError, RecursionError):
-        return None
-
-
-def _at(document: Any, pointer: str) -> str:
-    found = json_pointer.resolve(document, json_pointer.parse(pointer))
+def _at(answered: Any, pointer: str) -> str:
+    found = json_pointer.resolve(answered, json_pointer.parse(pointer))
     return found if isinstance(found, str) else ""
 
 

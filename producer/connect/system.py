@@ -28,6 +28,8 @@ OURS: Final = frozenset({"webhook_url", "signing_secret", "connection", "webhook
 _NAMED: Final = re.compile(r"\{([a-z][a-z0-9_]*)\}")
 #: Of an answer's id, or what of it is kept: a system that sends more, or several lines, sends none.
 _MAX_TEXT_CHARS: Final = 500
+#: Webhooks that go to one connection's address.
+_MAX_FOUND: Final = 5
 
 
 class _Model(BaseModel):
@@ -220,6 +222,27 @@ class Rotation(Call):
     )
 
 
+class Listing(Call):
+    """Lists the webhooks that there are: to find one again whose registration got no answer."""
+
+    items: Pointer | None = Field(None, description="Where the list is; without it, the whole.")
+    item_id: Pointer = Field(description="Of its id; of a URL, its last segment.")
+    item_url: Pointer = Field(description="Of where it sends its webhooks.")
+
+    def ids(self, answer: Any, webhook_url: str) -> list[str] | None:
+        """Those of the webhooks that go there, at most a few: more are not ours. None where the
+        answer has no list."""
+        found = answer if self.items is None else _at(answer, self.items)
+        if not isinstance(found, list):
+            return None
+        ids = [
+            _last_segment(_text_at(item, self.item_id))
+            for item in found
+            if _text_at(item, self.item_url) == webhook_url
+        ]
+        return [one for one in ids if one][:_MAX_FOUND]
+
+
 class Registration(_Model):
     """How the system is told where its webhooks go."""
 
@@ -233,6 +256,9 @@ class Registration(_Model):
     )
     events: list[str] = Field([], description="Which it will send, as its own names.")
     remove: Call | None = Field(None, description="Undoes it, with {webhook_id}.")
+    find: Listing | None = Field(
+        None, description="Finds a webhook again of which no id was heard."
+    )
     rotate: Rotation | None = Field(
         None, description="Changes its signing secret, with {webhook_id}."
     )
@@ -331,8 +357,12 @@ class System(_Model):
         return [*self.fields, *self.webhook.registration.fields]
 
 
+def _at(document: Any, pointer: str) -> Any:
+    return json_pointer.resolve(document, json_pointer.parse(pointer))
+
+
 def _text_at(document: Any, pointer: str) -> str:
-    found = json_pointer.resolve(document, json_pointer.parse(pointer))
+    found = _at(document, pointer)
     if not isinstance(found, str | int) or isinstance(found, bool):
         return ""
     text = str(found)

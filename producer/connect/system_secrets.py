@@ -19,13 +19,6 @@ from producer.providers import json_pointer
 from schemas.connection_access import ConnectionAccess
 from schemas.errors import HooklineError
 
-#: Explanations of requests that never got to the system.
-_NOT_SENT: Final = frozenset(
-    {
-        *("credentials_malformed", "ours_busy", "address_malformed", "address_refused"),
-        *("name_unknown", "connection_refused", "certificate", "tls"),
-    }
-)
 _TRIES: Final = 3
 
 
@@ -98,7 +91,7 @@ class OverHttp:
                 await self._calls.call(system, rotate, values, webhook)
             except Unanswered as unanswered:
                 # Of several webhooks some may have it.
-                known = _refused(unanswered) and number == 0
+                known = unanswered.refused and number == 0
                 return Told(
                     verdict=Verdict.REFUSED if known else Verdict.UNKNOWN,
                     explanation=unanswered.explanation,
@@ -115,7 +108,7 @@ class OverHttp:
             if rotate.pointer and (text := _at(answer, rotate.pointer)):
                 return Told(verdict=Verdict.TAKEN, secret=Secret(text))
         except Unanswered as unanswered:
-            if _refused(unanswered):
+            if unanswered.refused:
                 return Told(verdict=Verdict.REFUSED, explanation=unanswered.explanation)
             told = Told(verdict=Verdict.UNKNOWN, explanation=unanswered.explanation)
         # From here on it may have made one: its own word for which counts is asked for.
@@ -131,13 +124,6 @@ class OverHttp:
             except HooklineError:
                 continue
         return told
-
-
-def _refused(unanswered: Unanswered) -> bool:
-    answer = unanswered.answer
-    if answer is None:
-        return unanswered.explanation.code in _NOT_SENT
-    return 400 <= answer.status < 500
 
 
 def _at(answer: OutgoingAnswer, pointer: str) -> str:

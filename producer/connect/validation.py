@@ -10,7 +10,7 @@ from typing import Any, Final
 import msgspec
 from msgspec.structs import replace
 
-from producer.connect.calls import Unanswered
+from producer.connect.calls import Unanswered, document
 from producer.connect.flow import failures
 from producer.connect.flow.state import Check, CheckState, Explanation
 from producer.connect.system import System, Validation
@@ -73,11 +73,11 @@ def judge(
                  "name_unknown": "dns", "certificate": "tls", "tls": "tls"}  # fmt: skip
         at = named.get(code, "reach" if found.answer is None else "credentials")
         return _failed(checks, at, found.explanation)
-    document = _document(found)
-    bad = _bad(system, validation, found, document)
+    answered = document(found)
+    bad = _bad(system, validation, found, answered)
     if bad is not None:
         return _failed(checks, *bad, took_ms=found.took_ms)
-    account = _account(document, validation)
+    account = _account(answered, validation)
     details = {"reach": f"{found.took_ms} ms", "credentials": account}
     scopes, missing = _scopes(validation, found, granted)
     if missing:
@@ -104,16 +104,16 @@ def judge(
         checks=tuple(done),
         account=account,
         scopes=tuple(scopes or ()),
-        kept=validation.kept(document),
+        kept=validation.kept(answered),
     )
 
 
 def _bad(
-    system: System, validation: Validation, answer: OutgoingAnswer, document: Any
+    system: System, validation: Validation, answer: OutgoingAnswer, answered: Any
 ) -> tuple[str, Explanation] | None:
     """Which check an answer fails, and why; None for a good one."""
     if answer.status in validation.ok:
-        if all(_there(document, pointer) for pointer in validation.present):
+        if all(_there(answered, pointer) for pointer in validation.present):
             return None
         # Some say in a good answer that it is a bad one.
         meaning = failures.meaning(validation.meanings, answer.status, answer.headers, answer.body)
@@ -151,21 +151,14 @@ def _failed(
     return Seen(checks=tuple(done), problem=explanation)
 
 
-def _document(answer: OutgoingAnswer) -> Any:
-    try:
-        return msgspec.json.decode(answer.body)
-    except (msgspec.DecodeError, RecursionError):
-        return None
+def _there(answered: Any, pointer: str) -> bool:
+    return json_pointer.resolve(answered, json_pointer.parse(pointer)) is not None
 
 
-def _there(document: Any, pointer: str) -> bool:
-    return json_pointer.resolve(document, json_pointer.parse(pointer)) is not None
-
-
-def _account(document: Any, validation: Validation) -> str:
+def _account(answered: Any, validation: Validation) -> str:
     if validation.account is None:
         return ""
-    found = json_pointer.resolve(document, json_pointer.parse(validation.account))
+    found = json_pointer.resolve(answered, json_pointer.parse(validation.account))
     if not isinstance(found, str | int) or isinstance(found, bool):
         return ""
     text = "".join(c for c in str(found) if c.isprintable())

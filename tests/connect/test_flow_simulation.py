@@ -10,7 +10,7 @@ import pytest
 
 from producer.connect.flow import form, machine, words
 from producer.connect.flow import inputs as i
-from producer.connect.flow.state import Check, CheckState, FlowState, Step
+from producer.connect.flow.state import UNHEARD, Check, CheckState, FlowState, Step
 from producer.connect.system import System
 from tests.connect.systems import kinds
 
@@ -31,7 +31,7 @@ class World:
         self.webhooks: set[str] = set()
         self.connection = False
         self.made = 0
-        self.forgotten_webhooks: set[str] = set()
+        self.unheard_webhooks: set[str] = set()
         #: Effects under way, each with what it will give back.
         self.running: list[tuple[i.Effect, int]] = []
         self.current: i.Effect | None = None
@@ -188,11 +188,22 @@ class World:
             self.give(i.CleanedUp(blocking=effect.blocking, run=run))
         elif isinstance(effect, i.AwaitEvent):
             self.give(i.NotArrived(run=run))
+        elif isinstance(effect, i.RegisterWebhook) and self.random.random() < 0.3:
+            # Its answer was lost.
+            if UNHEARD in self.state.stray_webhooks:
+                self.look_for_unheard(self.state)
+            self.unheard_webhooks.add(self.webhook())
+            self.give(i.Failed(explanation=words.ours_failing(), unheard=True, run=run))
         elif isinstance(effect, i.RegisterWebhook) and self.random.random() < 0.5:
             # Told, and what it answered could not be kept.
             self.give(i.Failed(explanation=words.not_kept(), webhook_id=self.webhook(), run=run))
         else:
             self.give(i.Failed(explanation=words.ours_failing(), run=run))
+
+    def look_for_unheard(self, state: FlowState) -> None:
+        """All that go to our address, but the one that is known."""
+        self.webhooks -= self.unheard_webhooks - {state.webhook_id}
+        self.unheard_webhooks.clear()
 
     def webhook(self) -> str:
         self.made += 1
@@ -226,10 +237,12 @@ class World:
         if isinstance(effect, i.AskGateway):
             return [i.Served()]
         if isinstance(effect, i.RegisterWebhook):
+            if UNHEARD in self.state.stray_webhooks:
+                self.look_for_unheard(self.state)
             webhook = self.webhook()
             if dead:
-                # Nobody can know of it: the customer is told that it may be there.
-                self.forgotten_webhooks.add(webhook)
+                # Nobody has heard of it: it is looked for.
+                self.unheard_webhooks.add(webhook)
                 return []
             answer = SYSTEMS[self.state.system].webhook.secret.source == "answer"
             refs = self.store(effect.names) if answer else {}
@@ -239,6 +252,8 @@ class World:
         if isinstance(effect, i.AwaitEvent):
             return [i.Arrived(request_id="ab", at="events/0/1")]
         self.webhooks -= set(effect.webhooks)
+        if UNHEARD in effect.webhooks:
+            self.look_for_unheard(effect.flow)
         for ref in effect.refs:
             self.secrets.pop(ref, None)
         for name in effect.names:
@@ -316,10 +331,10 @@ def test_no_sequence_leads_to_an_exception_a_leak_or_leftovers(first: int) -> No
         if world.state.step is Step.CONNECTED:
             assert set(world.secrets) == set(world.state.secrets.values()), told
             assert world.connection, told
-            assert world.webhooks - world.forgotten_webhooks <= {world.state.webhook_id}, told
+            assert world.webhooks <= {world.state.webhook_id}, told
         else:
             assert world.secrets == {}, told
-            assert world.webhooks - world.forgotten_webhooks == set(), told
+            assert world.webhooks == set(), told
             assert not world.connection, told
             assert not world.state.left_over, told
     assert ends >= {Step.CONNECTED, Step.CANCELLED, Step.EXPIRED}

@@ -192,11 +192,6 @@ def test_it_is_told_and_nothing_is_left(stage: Stage, customer: Customer, case: 
     assert customer.page.complaints == []
 
 
-#: Told to who builds the flow: nothing looks for a webhook of which no id was heard.
-LOST = pytest.mark.xfail(reason="a webhook whose id was lost on the way is not looked for")
-
-
-@LOST
 def test_a_webhook_whose_answer_was_lost_is_taken_away(stage: Stage, customer: Customer) -> None:
     """The vendor made it, and the network dropped before the answer."""
     connection = begin(stage, customer, "github")
@@ -208,7 +203,6 @@ def test_a_webhook_whose_answer_was_lost_is_taken_away(stage: Stage, customer: C
     until(lambda: not stage.left(connection), 6)
 
 
-@LOST
 def test_a_retry_after_that_makes_no_second_one(stage: Stage, customer: Customer) -> None:
     connection = begin(stage, customer, "github")
     with stage.street.github.misbehaving(Bad.DROP_AFTER, HOOKS):

@@ -189,11 +189,15 @@ class NotArrived(_OfEffect, frozen=True, kw_only=True):
 
 
 class Failed(_OfEffect, frozen=True, kw_only=True):
-    """The effect did not come about; `refs` and `webhook_id` are what it had made by then."""
+    """The effect did not come about; `refs` and `webhook_id` are what it had made by then.
+
+    `unheard`: the system may have made a webhook, and its answer got lost.
+    """
 
     explanation: Explanation
     refs: Mapping[str, str] = {}
     webhook_id: str = ""
+    unheard: bool = False
 
 
 class Alive(_OfEffect, frozen=True, kw_only=True):

@@ -18,7 +18,15 @@ from producer.connect.flow.progress import (
     tidy,
     without,
 )
-from producer.connect.flow.state import PASSING, Check, CheckState, Explanation, FlowState, Step
+from producer.connect.flow.state import (
+    PASSING,
+    UNHEARD,
+    Check,
+    CheckState,
+    Explanation,
+    FlowState,
+    Step,
+)
 from producer.connect.system import System
 
 Turned = tuple[FlowState, tuple[Effect, ...]]
@@ -64,6 +72,8 @@ def interrupted(state: FlowState, at: At) -> Turned:
     """Whoever carried it out is taken for dead: what can be repeated is, what cannot is told."""
     kind = state.running
     idle = replace(state, running="", running_since_us=0)
+    if kind == "RegisterWebhook":
+        idle = _unheard(idle)
     if state.ended or kind == "CleanUp":
         return _clean(idle)
     if kind == "AwaitEvent":
@@ -99,9 +109,10 @@ def _late(state: FlowState, given: Outcome) -> Turned:
         intended=_without(state.intended, names),
         discarded=(*state.discarded, *refs),
     )
-    return _stray(
-        state, refs, given.webhook_id if isinstance(given, i.Registered | i.Failed) else ""
-    )
+    webhook_id = given.webhook_id if isinstance(given, i.Registered | i.Failed) else ""
+    if isinstance(given, i.Failed) and given.unheard:
+        webhook_id = UNHEARD
+    return _stray(state, refs, webhook_id)
 
 
 def _stray(state: FlowState, refs: tuple[str, ...], webhook_id: str) -> Turned:
@@ -126,11 +137,19 @@ def _failed(state: FlowState, given: i.Failed) -> Turned:
         webhook_id=given.webhook_id or state.webhook_id,
         registered=state.registered or bool(given.webhook_id),
     )
+    if given.unheard:
+        after = _unheard(after)
     if after.ended:
         return _clean(after)
     if kind == "StoreSecrets" and state.step is Step.REGISTER:
         after = replace(after, registered=False)
     return _unmark(replace(after, problem=given.explanation, waiting_until_us=0)), ()
+
+
+def _unheard(state: FlowState) -> FlowState:
+    """It is looked for before another one is made, and when the flow is cleaned up."""
+    kept = _without(state.stray_webhooks, (UNHEARD,))
+    return replace(state, stray_webhooks=(*kept, UNHEARD))
 
 
 def _merged(state: FlowState, given: Outcome) -> FlowState:

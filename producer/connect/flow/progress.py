@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from producer.connect.flow import inputs as i
 from producer.connect.flow import words
 from producer.connect.flow.inputs import At, CleanUp, Effect
-from producer.connect.flow.state import Check, CheckState, FlowState, Step
+from producer.connect.flow.state import UNHEARD, Check, CheckState, FlowState, Step
 from producer.connect.system import OAuthCode, System
 
 #: What makes something outside: it may not be left before it is known what.
@@ -179,8 +179,9 @@ def tidy(state: FlowState) -> Turned:
         names=state.intended,
         webhooks=state.stray_webhooks,
         connection=stale,
-        # Nobody may write the connection while it is being taken away.
-        blocking=stale,
+        # Nobody may write the connection while it is being taken away, or make the webhook that is
+        # looked for.
+        blocking=stale or (UNHEARD in state.stray_webhooks and not state.ended),
     )
     return state, (effect,)
 

@@ -133,6 +133,8 @@ class FlowState(msgspec.Struct, frozen=True, kw_only=True):
         return bool(self.secrets or self.intended or self.discarded or made)
 
 
+#: In place of the id of a webhook that may have been made, though no answer said so.
+UNHEARD: Final = "?"
 #: The steps that end a flow.
 ENDED: Final = frozenset({Step.CONNECTED, Step.CANCELLED, Step.EXPIRED})
 #: Secrets of the way to consent alone: no part of the connection that comes out.
