@@ -33,6 +33,7 @@ _IDENTITY: Final = {
 _SAMPLE_OPTIONS: Final[dict[str, dict[str, Any]]] = {
     "hmac": {"header": "X-Signature", **_IDENTITY},
     "token": _IDENTITY,
+    "hubspot": {"url": "https://hooks.example.com/webhooks/test"},
     "twilio": {"url": "https://hooks.example.com/webhooks/test"},
 }
 
