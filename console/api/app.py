@@ -26,6 +26,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from console.access.gate import Gate
 from console.access.guard import guarded, public
+from console.access.rates import Buckets, Rate
 from console.access.security_headers import with_security
 from console.access.sessions import Visitor
 from console.api import problems, reading
@@ -43,7 +44,6 @@ from console.api.kept_answers import (
 )
 from console.api.operations import DOCUMENT, OPERATIONS, PREFIX, Operation
 from console.api.problems import ApiProblem
-from console.connect.rates import Buckets, Rate
 from credentials.writing import SecretWriter
 from producer.connect.service import ConnectService, FlowRefused
 from producer.connect.session import SessionRefused

@@ -27,7 +27,7 @@ _ALWAYS_HEADERS: Final = ("X-Request-ID", "Server-Timing")
 _LIMITED: Final = (*_ALWAYS_HEADERS, "RateLimit-Policy", "RateLimit")
 
 
-def document(version: str = "1") -> dict[str, Any]:
+def document() -> dict[str, Any]:
     """The whole document; plain values, the same each time."""
     paths: dict[str, dict[str, Any]] = {}
     for operation in OPERATIONS:
@@ -37,7 +37,7 @@ def document(version: str = "1") -> dict[str, Any]:
         "jsonSchemaDialect": "https://spec.openapis.org/oas/3.1/dialect/base",
         "info": {
             "title": "Hookline",
-            "version": version,
+            "version": "1",
             "summary": "Connections: let customers make them, see and change them.",
             "description": "For your backend, with an API token. Problems are RFC 9457 documents "
             f"whose `type` is `{TYPE}…`; docs/api.md tells each.",
@@ -71,7 +71,8 @@ def document(version: str = "1") -> dict[str, Any]:
                     "in": "header",
                     "required": False,
                     "description": "Of your choice, new for each thing that you want: sent again "
-                    "within 24 h it gives the same answer, and nothing is done twice.",
+                    "within 24 h it gives the same answer, and nothing is done twice. After an "
+                    "answer of 5xx, or two minutes without one, it is done anew.",
                     "schema": {"type": "string", "pattern": r"^[A-Za-z0-9._~:/+=-]{1,200}$"},
                 }
             },

@@ -17,13 +17,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from console.access.client_address import client_address
 from console.access.gate import Gate
+from console.access.rates import Buckets, Rate
 from console.access.security_headers import with_security
 from console.access.throttle import Throttle, address_key
 from console.connect import asking, problems
 from console.connect.listening import Listeners
 from console.connect.origins import Origins
 from console.connect.problems import Refused
-from console.connect.rates import Buckets, Rate
 from console.rendering import Pages, load_assets
 from producer.connect.service import Catalogue, ConnectService, FlowRefused
 from producer.connect.session import Session, SessionRefused

@@ -42,7 +42,7 @@ class Origins:
 
     def allows(self, origin: str) -> bool:
         """Whether a page of this origin may use the component."""
-        return origin in self._allowed
+        return origin.lower() in self._allowed
 
     def embedding(self, bound: str, own: str) -> tuple[str, ...]:
         """Those whose page may hold the component of a session: the one that it is bound to, or

@@ -84,11 +84,6 @@ class ExecutionSender:
             self._produce(value, events)
         self._producer.poll(0)
 
-    @property
-    def waiting(self) -> int:
-        """Events that Kafka has neither acknowledged nor refused."""
-        return self._events
-
     def look(self) -> bool:
         """A chore: hear of what was sent when nothing is sent any more. Nothing more to do."""
         self._producer.poll(0)

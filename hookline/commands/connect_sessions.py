@@ -15,7 +15,7 @@ from console.connect.links import hosted_link
 from credentials.secret import Secret
 from hookline.commands.auditing import command_audit, whoami
 from hookline.commands.config import config_option
-from hookline.processes.connect import connect_service, public_url
+from hookline.processes.connect import connect_service, connect_writer, public_url
 from hookline.processes.process import resolver_for
 from hookline.settings.loading import Settings, load
 from hookline.telemetry.redaction import Redactor
@@ -51,7 +51,8 @@ def create(
     settings = load(config, os.environ)
     redactor = Redactor()
     resolver = resolver_for(os.environ, redactor, settings.credentials)
-    service = connect_service(settings, resolver, redactor.register)
+    writer = connect_writer(settings, resolver, redactor.register)
+    service = connect_service(settings, resolver, writer)
     if service is None:
         raise ConfigurationError(f"connect: {settings.connect.missing()}")
     wanted = WantedSession(

@@ -8,7 +8,6 @@ import contextlib
 import queue
 import random
 import secrets
-import socket
 import sys
 import tempfile
 import threading
@@ -25,7 +24,7 @@ from rich.console import Console
 from rich.live import Live
 
 from hookline.demo.children import Child, Line, command_environ
-from hookline.demo.people import People
+from hookline.demo.people import People, free_port
 from hookline.demo.screen import Picture, waterfall
 from hookline.demo.traffic import Sender, Sent, plan, send
 from hookline.demo.verdict import judge, read_effects
@@ -95,7 +94,7 @@ class _Demo:
         self._cleanup = cleanup
         self._store = folder / "demo.db"
         self._config = folder / "hookline.yaml"
-        self._port, self._health_port = _free_port(), _free_port()
+        self._port, self._health_port = free_port(), free_port()
         self._url = f"http://127.0.0.1:{self._port}"
         self._people = People(folder, self._url)
         self._children: list[Child] = []
@@ -267,10 +266,3 @@ def _embedded_broker() -> Iterator[str]:
     (address,) = broker.list_topics(timeout=10).brokers.values()
     yield f"127.0.0.1:{address.port}"
     del broker
-
-
-def _free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-        return port

@@ -45,7 +45,7 @@ class People:
     """A context manager: the Practice Desk runs in it. `secrets` are for the processes."""
 
     def __init__(self, folder: Path, gateway_url: str) -> None:
-        self.port = _free_port()
+        self.port = free_port()
         self._url = f"http://127.0.0.1:{self.port}"
         self._folder = folder
         self._gateway_url = gateway_url
@@ -68,7 +68,7 @@ class People:
             "monitor": {
                 "store": f"sqlite:///{self._folder / 'monitor.db'}",
                 "group": f"{prefix}.monitor",
-                "listen": f"127.0.0.1:{_free_port()}",
+                "listen": f"127.0.0.1:{free_port()}",
             },
             "console": {"listen": f"127.0.0.1:{self.port}", "public_url": self._url},
             "connect": {
@@ -115,7 +115,8 @@ def _ask(config: Path, environ: Mapping[str, str], *arguments: str) -> dict[str,
     return found
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """One that nobody listens on now."""
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         port: int = sock.getsockname()[1]

@@ -27,16 +27,15 @@ from schemas.errors import ConfigurationError
 
 
 def connect_service(
-    settings: Settings, resolver: Resolver, on_secret: Callable[[Secret], None]
+    settings: Settings, resolver: Resolver, writer: SecretWriter | None
 ) -> ConnectService | None:
     """The service, not started; None where `connect.gateway_url` is not set.
 
-    `on_secret` sees each secret that a customer enters before it is used, so that no log has it.
+    `writer` is that of `connect_writer`.
     """
     connect = settings.connect
     if not connect.gateway_url:
         return None
-    writer = connect_writer(settings, resolver, on_secret)
     if writer is None:
         raise ConfigurationError(f"connect: {connect.missing()}")
     properties = settings.kafka.resolved_properties(resolver)
@@ -107,7 +106,10 @@ def place(settings: Settings) -> Place:
 def connect_writer(
     settings: Settings, resolver: Resolver, on_secret: Callable[[Secret], None]
 ) -> SecretWriter | None:
-    """Where customers' secrets are written; None where that is not set up."""
+    """Where customers' secrets are written; None where that is not set up.
+
+    `on_secret` sees each secret that a customer enters before it is used, so that no log has it.
+    """
     wanted = settings.connect.secrets
     if wanted is None:
         return None

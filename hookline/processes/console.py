@@ -76,13 +76,14 @@ def run(settings: Settings) -> int:
     process = set_up("hookline-console", settings, os.environ)
     tokens = TokenFollower(settings, process.resolver, "console")
     directory = FollowedDirectory(settings.environment)
-    service = connect_service(settings, process.resolver, process.redactor.register)
+    writer = connect_writer(settings, process.resolver, process.redactor.register)
+    service = connect_service(settings, process.resolver, writer)
     connect = connect_http(settings, service) if service is not None else None
     api = ConsoleApi(
         settings,
         process.resolver,
         service=service,
-        writer=connect_writer(settings, process.resolver, process.redactor.register),
+        writer=writer,
         public_url=public_url(settings),
         origin_allowed=connect.origins.allows if connect is not None else lambda origin: False,
     )

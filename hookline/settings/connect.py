@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final
 
 from pydantic import (
     AfterValidator,
@@ -17,6 +17,7 @@ from pydantic import (
 
 from credentials.reference import parse_reference
 from credentials.writing import check_prefix
+from hookline.settings.secret_writing import EXAMPLES, WritableBackend
 from producer.connect.oauth import OAuthApp
 from producer.outgoing.policy import OutgoingPolicy
 from schemas.errors import ConfigurationError, SecretError
@@ -43,9 +44,7 @@ class _Model(BaseModel):
 class ConnectSecretSettings(_Model):
     """Where the secrets of connections are written that customers make; docs/secrets.md."""
 
-    backend: Literal["sealed", "vault", "aws-sm", "azure-kv"] = Field(
-        description="One that is set up under `credentials`."
-    )
+    backend: WritableBackend = Field(description="One that is set up under `credentials`.")
     prefix: str = Field(
         "",
         max_length=200,
@@ -59,11 +58,11 @@ class ConnectSecretSettings(_Model):
             if self.backend != "sealed":
                 raise ValueError(
                     "write prefix: what is below it is Hookline's own, such as "
-                    "secret/hookline/connect"
+                    f"{EXAMPLES[self.backend]}"
                 )
             return self
         try:
-            check_prefix(self.prefix, "hookline/connect")
+            check_prefix(self.prefix, EXAMPLES[self.backend] or "hookline/connect")
         except SecretError as error:
             raise ValueError(f"prefix: {error}") from None
         return self

@@ -10,11 +10,11 @@ from typing import Any
 
 from starlette.testclient import TestClient
 
+from console.access.rates import Rate
 from console.api import Api, ApiParts
 from console.api.app import ApiRates
 from console.api.kept_answers import KeptAnswers
 from console.app import build
-from console.connect.rates import Rate
 from credentials.audit_log import AuditLog
 from credentials.secret import Secret
 from producer.connect.flow.state import Check, CheckState

@@ -17,7 +17,6 @@ from tests.connections.making import connection
 URL = "/api/v1/connections"
 ONE = f"{URL}/acme-github"
 SYSTEM = next(one.id for one in SYSTEMS if one.webhook.secret.source == "generated")
-NOT_OURS = next((one.id for one in SYSTEMS if one.webhook.secret.source != "generated"), "gone")
 
 
 def test_pages_follow_each_other_while_connections_come_and_go(api: ApiStage) -> None:

@@ -8,10 +8,10 @@ import re
 import pytest
 from starlette.testclient import TestClient
 
+from console.access.rates import Rate
 from console.api.app import ApiRates
 from console.api.operations import OPERATIONS, PREFIX, Operation
 from console.api.problem_kinds import KINDS
-from console.connect.rates import Rate
 from schemas.api_token import Scope
 from tests.api.stage import ApiStage
 

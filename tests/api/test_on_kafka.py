@@ -152,7 +152,7 @@ def test_a_revocation_answers_quickly_and_reaches_three_gateways_within_a_second
         print(f"answered after {[round(ms) for ms in answered_ms]} ms")
         print(f"refused after {[round(ms) for ms in refused_ms]} ms")
         assert statistics.median(answered_ms) < 1000
-        assert statistics.median(refused_ms) < 1000
+        assert max(refused_ms) < 1000
         assert {one["state"] for one in client.get(URL).json()["connections"]} == {"revoked"}
         assert {one.action for one in console.audit.records} == {"connection.revoke"}
 

@@ -18,7 +18,7 @@ from schemas import metrics as names
 _DURATIONS: Final = frozenset({"for", "keep_firing_for", "over", "before"})
 #: Bounds that our processes' own rhythm forbids to scale: a gateway asks every 5 s where the
 #: connections topic ends, so that a well one is up to 5 s old.
-_BOUNDS_S: Final = {"HooklineConnectionsBehind": 10.0}
+_LEAST_S: Final = {"HooklineConnectionsBehind": 10.0}
 
 
 def scaled_rules(factor: float) -> str:
@@ -27,8 +27,8 @@ def scaled_rules(factor: float) -> str:
     for rule in load_rules():
         written = rule.model_dump(mode="json", by_alias=True, exclude_none=True)
         scaled = _scaled(written, factor)
-        if rule.name in _BOUNDS_S:
-            scaled["when"]["above"] = _BOUNDS_S[rule.name]
+        if rule.name in _LEAST_S:
+            scaled["when"]["above"] = max(scaled["when"]["above"], _LEAST_S[rule.name])
         rules.append(scaled)
     return yaml.safe_dump({"rules": rules}, sort_keys=False, allow_unicode=True)
 

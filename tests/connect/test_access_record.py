@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 import pytest
 
 from producer.connections.ledger import Ledger, Standing
@@ -34,16 +32,6 @@ def test_it_is_read_as_it_was_written() -> None:
     assert CONNECTION_ACCESS.decode(CONNECTION_ACCESS.encode(ACCESS)) == ACCESS
     assert KEY.encode() == b"test/acme-github/access"
     assert RecordKey.decode(KEY.encode()) == KEY
-
-
-def test_a_gateway_of_before_takes_its_key_for_none_of_ours() -> None:
-    # As `RecordKey.decode` was in the release before.
-    part = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}", re.ASCII)
-    parts = KEY.encode().decode("ascii").split("/")
-    assert 2 <= len(parts) <= 4
-    assert all(map(part.fullmatch, parts))
-    assert len(parts) != 2
-    assert parts[2] != "revoked"
 
 
 @pytest.mark.parametrize("first", ["access", "connection"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 
 from producer.connect.flow import inputs as i
 from producer.connect.flow import machine
@@ -79,3 +80,23 @@ def test_it_is_found_by_where_it_goes(answer: object, found: list[str] | None) -
     listing = github.webhook.registration.find
     assert isinstance(listing, Listing)
     assert listing.ids(answer, URL) == found
+
+
+def test_what_a_webhook_was_made_with_stays_until_it_is_gone() -> None:
+    state = FlowState(
+        revision=9, seen=9, step=Step.DETAILS, system="github", connection_id="acme",
+        values={"repository": "northwind/shop"}, stray_webhooks=("7",),
+    )  # fmt: skip
+    same = i.Details(values={"repository": "northwind/shop"}, secret_fields=("token",))
+    assert isinstance(machine.advance(state, same, AT), i.Moved)
+    for given in (
+        i.Details(values={"repository": "northwind/other"}),
+        i.Details(values={}, elsewhere=True),
+    ):
+        answer = machine.advance(state, given, AT)
+        assert isinstance(answer, i.Refused)
+        assert answer.code == "busy"
+    chosen = machine.advance(
+        replace(state, step=Step.CHOOSE), i.Choose(system="zendesk", connection_id="z"), AT
+    )
+    assert isinstance(chosen, i.Refused)

@@ -16,10 +16,10 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
+from console.access.rates import Rate
 from console.app import build
 from console.connect import ConnectHttp, hosted_link
 from console.connect.http import ConnectRates
-from console.connect.rates import Rate
 from credentials.secret import Secret
 from producer.connect.service import WantedSession
 from tests.connect_page.fake_service import FakeService

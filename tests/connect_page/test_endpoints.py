@@ -10,11 +10,11 @@ import httpx
 import pytest
 from starlette.testclient import TestClient
 
+from console.access.rates import Buckets, Rate
 from console.app import build
 from console.connect import ConnectHttp, hosted_link
 from console.connect.http import ConnectRates
 from console.connect.origins import Origins
-from console.connect.rates import Buckets, Rate
 from credentials.secret import Secret
 from producer.connect.service import FlowRefused, WantedSession
 from schemas.errors import ConfigurationError, SecretUnavailable

@@ -311,7 +311,7 @@ def test_while_kafka_is_away_executions_are_dropped_and_counted_and_no_event_wai
         bench.start(inserting(), executions=executions.log)
         assert [row.event_id for row in executions.rows(1)] == ["first"]
         # It is in the log before its acknowledgement is here.
-        until(lambda: not executions.sender.look() and not executions.sender.waiting)
+        until(lambda: not executions.sender.look() and not executions.sender._events)
         other.kill()
         for n in range(20):
             bench.send(*(f"e{n}-{k}" for k in range(10)))

@@ -136,12 +136,11 @@ def _choose(state: FlowState, given: i.Choose, at: At) -> Turned | Refused:
     system = at.get(given.system)
     if system is None or (at.allowed and given.system not in at.allowed):
         return Refused(code="unknown_system", text=words.UNKNOWN_SYSTEM)
-    if state.written:
+    if state.written or state.stray_webhooks:
         return Refused(code="busy", text=words.STILL_CLEANING)
     chosen = FlowState(
         revision=state.revision,
         seen=state.seen,
-        stray_webhooks=state.stray_webhooks,
         system=system.id,
         connection_id=given.connection_id,
         intended=state.intended,
@@ -150,7 +149,11 @@ def _choose(state: FlowState, given: i.Choose, at: At) -> Turned | Refused:
     return enter_details(chosen, system, at)
 
 
-def _details(state: FlowState, given: i.Details, at: At) -> Turned:
+def _details(state: FlowState, given: i.Details, at: At) -> Turned | Refused:
+    other = any(state.values.get(name) != value for name, value in given.values.items())
+    if state.stray_webhooks and (other or given.elsewhere):
+        # What takes it away is what it was made with.
+        return Refused(code="busy", text=words.STILL_CLEANING)
     if given.elsewhere:
         gone = (*state.discarded, *state.secrets.values())
         state = replace(state, secrets={}, discarded=gone)
