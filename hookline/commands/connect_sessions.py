@@ -22,7 +22,7 @@ from hookline.telemetry.redaction import Redactor
 from producer.connect.service import ConnectService, FlowRefused, Session, WantedSession
 from schemas.errors import ConfigurationError, TopicError
 
-_KNOWN_WITHIN_S: Final = 15.0
+_KNOWN_WITHIN_S: Final = 30.0
 
 
 @click.group("connect-sessions")

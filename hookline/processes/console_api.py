@@ -52,7 +52,7 @@ class ConsoleApi:
             reason=lambda: self._follower.problem,
             now_us=now_us,
         )
-        self._follower = Follower(answers_access, answers)
+        self._follower = Follower(answers_access, answers, expires=True)
         self.api = Api(
             ApiParts(
                 book=self.book,

@@ -87,7 +87,8 @@ class Arrivals:
         }
         self._lock = threading.Lock()
         self._waiting: dict[bytes, list[_Waiting]] = {}
-        self._joined = False
+        #: From when on those want to see who have come since the thread last looked.
+        self._joined_ms: int | None = None
         self._thread: threading.Thread | None = None
         self._stopping = False
 
@@ -109,7 +110,7 @@ class Arrivals:
             if self._stopping or sum(map(len, self._waiting.values())) >= MAX_WAITING:
                 return None
             self._waiting.setdefault(prefix, []).append(one)
-            self._joined = True
+            self._joined_ms = min(since_ms, self._joined_ms or since_ms)
             if self._thread is None:
                 self._thread = threading.Thread(
                     target=self._run, name="hookline-arrivals", daemon=True
@@ -151,21 +152,26 @@ class Arrivals:
         """Until nobody waits; True then, and this thread is nobody's any more."""
         consumer = Consumer(self._settings, logger=logging.getLogger("hookline.kafka"))
         try:
+            at: dict[tuple[str, int], int] = {}
             began = False
             while True:
                 with self._lock:
                     if self._stopping or not self._waiting:
                         self._thread = None
                         return True
-                    joined, self._joined = self._joined, False
-                    since_ms = min(w.since_ms for ws in self._waiting.values() for w in ws)
-                if joined or not began:
-                    began = self._begin(consumer, since_ms)
+                    since_ms, self._joined_ms = self._joined_ms, None
+                    if not began:
+                        since_ms = min(w.since_ms for ws in self._waiting.values() for w in ws)
+                if since_ms is not None:
+                    began = self._begin(consumer, since_ms, at)
                     if not began:
                         time.sleep(_POLL_S)
                         continue
                 for message in consumer.consume(_BATCH, _POLL_S):
                     error = message.error()
+                    if error is None:
+                        place = (message.topic() or "", message.partition() or 0)
+                        at[place] = (message.offset() or 0) + 1
                     if error is None and message.topic() == self._topic:
                         self._look(message)
                     elif error is None:
@@ -175,13 +181,18 @@ class Arrivals:
         finally:
             consumer.close()
 
-    def _begin(self, consumer: Consumer, since_ms: int) -> bool:
-        """Read from the first event since then; what was read before may come again."""
+    def _begin(self, consumer: Consumer, since_ms: int, at: dict[tuple[str, int], int]) -> bool:
+        """Read from the first event since then, or on from where it is (`at`: the next offset of
+        each partition) if that is before; what was read may come again."""
         offsets = self._offsets(consumer, self._topic, since_ms)
         if not offsets:
             return False
         if self._receptions:
             offsets += self._offsets(consumer, self._receptions, since_ms)
+        for one in offsets:
+            place = (one.topic, one.partition)
+            if one.offset >= 0:
+                one.offset = at[place] = min(one.offset, at.get(place, one.offset))
         consumer.assign(offsets)
         return True
 

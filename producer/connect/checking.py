@@ -16,7 +16,6 @@ from producer.connect.system import (
     ApiKey,
     Basic,
     Bearer,
-    Call,
     NoAuthorisation,
     OAuthClient,
     OAuthCode,
@@ -138,27 +137,11 @@ def _authorisation(system: System) -> Iterator[Mistake]:
         yield Mistake(("fields",), "this authorisation needs fields for the credentials")
 
 
-def _each_call(system: System) -> Iterator[tuple[Path_, Call]]:
-    webhook = system.webhook
-    candidates: list[tuple[Path_, Call | None]] = [
-        (("validation",), system.validation),
-        (("webhook", "registration", "call"), webhook.registration.call),
-        (("webhook", "registration", "remove"), webhook.registration.remove),
-        (("webhook", "registration", "rotate"), webhook.registration.rotate),
-        (("webhook", "secret", "call"), webhook.secret.call),
-        (("webhook", "test", "call"), webhook.test.call),
-        (("polling", "call"), system.polling.call if system.polling is not None else None),
-    ]
-    for path, call in candidates:
-        if call is not None:
-            yield path, call
-
-
 def _calls(system: System) -> Iterator[Mistake]:
     if system.base_url is not None:
         yield from _address(("base_url",), system.base_url, system)
     secret = {field.id for field in system.all_fields() if field.secret}
-    for path, call in _each_call(system):
+    for path, call in system.calls():
         if (call.url is None) == (call.path is None):
             yield Mistake(path, "write either `path`, behind base_url, or a whole `url`")
         elif call.path is not None and system.base_url is None:

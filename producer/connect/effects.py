@@ -8,11 +8,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Mapping
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 import msgspec
 
 from credentials.secret import Secret
+from producer.connect.answered import text_at
 from producer.connect.arrivals import Arrivals, Mismatch
 from producer.connect.calls import Requests, Unanswered, document
 from producer.connect.clean_up import CleaningUp, written_by
@@ -28,7 +29,6 @@ from producer.connect.system import OAuthCode, System
 from producer.connect.system_calls import SystemCalls, signing_secret
 from producer.connect.templates import fill_all
 from producer.outgoing.answers import OutgoingFailure
-from producer.providers import json_pointer
 from schemas.connection import Connection, SecretReference
 from schemas.connection_access import ConnectionAccess
 from schemas.errors import HooklineError, SecretError
@@ -37,6 +37,7 @@ log = logging.getLogger("hookline.connect")
 
 T = TypeVar("T")
 _ALIVE_S: Final = 20.0
+_AGAIN_S: Final = 1.0
 _GATEWAY_WAIT_S: Final = 0.3
 
 
@@ -320,7 +321,7 @@ class Effects:
                 answered = document(
                     await self.calls.call(system, own.call, values, ids[0] if ids else "")
                 )
-            text = _at(answered, own.pointer or "/secret")
+            text = text_at(answered, own.pointer or "/secret")
             if not text:
                 return i.Failed(
                     explanation=words.no_signing_secret(system.name), webhook_id=webhook_id
@@ -337,28 +338,30 @@ class Effects:
         flow = session.flow
         refused_since_us: int | None = effect.refused_since_us
         while (left_s := (effect.until_us - self._now_us()) / 1e6) > 0:
-            found = await self._arrivals.wait(
-                session.tenant,
-                flow.connection_id,
-                effect.since_us,
-                min(left_s, _ALIVE_S),
-                refused_since_us,
+            # One wait for the whole time: each new one is a look back over the topic.
+            waiting = asyncio.create_task(
+                self._arrivals.wait(
+                    session.tenant, flow.connection_id, effect.since_us, left_s, refused_since_us
+                )
             )
+            try:
+                while not (await asyncio.wait({waiting}, timeout=_ALIVE_S))[0]:
+                    yield i.Alive()
+                found = await waiting
+            finally:
+                waiting.cancel()
             if isinstance(found, Mismatch):
                 yield i.Mismatched(received_at_us=found.received_at_us)
                 # Told once for this wait, however often the system tries.
                 refused_since_us = None
-                continue
-            if found is not None:
+            elif found is not None:
                 yield i.Arrived(request_id=found.request_id, at=found.at)
                 return
-            yield i.Alive()
+            else:
+                # Too many wait, or we are stopping: not asked again at once.
+                await asyncio.sleep(min(left_s, _AGAIN_S))
+                yield i.Alive()
         yield i.NotArrived()
-
-
-def _at(answered: Any, pointer: str) -> str:
-    found = json_pointer.resolve(answered, json_pointer.parse(pointer))
-    return found if isinstance(found, str) else ""
 
 
 def _expiry(tokens: Tokens, now_us: int) -> dict[str, str]:

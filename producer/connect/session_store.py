@@ -102,7 +102,7 @@ class SessionStore:
         self._lock = threading.Lock()
         self._reading = SessionLedger(environment, now_us)
         self._ledger: SessionLedger | None = None
-        self._follower = Follower(access, self)
+        self._follower = Follower(access, self, expires=True)
         self._reached = Reached()
         self._writer: TopicWriter | None = None
         # One writes after the other: a TopicWriter's records are in order.

@@ -9,12 +9,12 @@ A template is a text with `{name}` in it, where a name is that of a field, or on
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
-from producer.providers import json_pointer
+from producer.connect.answered import at, last_segment, text_at
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
 SystemId = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,39}$")]
@@ -26,8 +26,6 @@ Link = Annotated[str, StringConstraints(pattern=r"^https://\S+$", max_length=500
 #: What a template may name besides the entry's own fields.
 OURS: Final = frozenset({"webhook_url", "signing_secret", "connection", "webhook_id"})
 _NAMED: Final = re.compile(r"\{([a-z][a-z0-9_]*)\}")
-#: Of an answer's id, or what of it is kept: a system that sends more, or several lines, sends none.
-_MAX_TEXT_CHARS: Final = 500
 #: Webhooks that go to one connection's address.
 _MAX_FOUND: Final = 5
 
@@ -124,7 +122,7 @@ class Validation(Call):
 
     def kept(self, answer: Any) -> dict[str, str]:
         """What of the answer's JSON later templates may name; what is not there is left out."""
-        found = {name: _text_at(answer, pointer) for name, pointer in self.keep.items()}
+        found = {name: text_at(answer, pointer) for name, pointer in self.keep.items()}
         return {name: text for name, text in found.items() if text}
 
     def missing_scopes(self, granted: Iterable[str]) -> list[str]:
@@ -232,13 +230,13 @@ class Listing(Call):
     def ids(self, answer: Any, webhook_url: str) -> list[str] | None:
         """Those of the webhooks that go there, at most a few: more are not ours. None where the
         answer has no list."""
-        found = answer if self.items is None else _at(answer, self.items)
+        found = answer if self.items is None else at(answer, self.items)
         if not isinstance(found, list):
             return None
         ids = [
-            _last_segment(_text_at(item, self.item_id))
+            last_segment(text_at(item, self.item_id))
             for item in found
-            if _text_at(item, self.item_url) == webhook_url
+            if text_at(item, self.item_url) == webhook_url
         ]
         return [one for one in ids if one][:_MAX_FOUND]
 
@@ -269,8 +267,8 @@ class Registration(_Model):
     def ids(self, answer: Any) -> list[str]:
         """The ids of the webhooks that were made, from the answer's JSON: those that are there."""
         pointers = [] if self.id is None else [self.id, *self.more_ids]
-        found = [_text_at(answer, pointer) for pointer in pointers]
-        return [_last_segment(text) for text in found if text]
+        found = [text_at(answer, pointer) for pointer in pointers]
+        return [last_segment(text) for text in found if text]
 
 
 class TestEvent(_Model):
@@ -352,25 +350,25 @@ class System(_Model):
             raise ValueError("two fields have the same id")
         return self
 
+    def calls(self) -> Iterator[tuple[tuple[str, ...], Call]]:
+        """Every request of this entry that is made with its credentials, and where it stands."""
+        webhook = self.webhook
+        registration = webhook.registration
+        there: tuple[tuple[tuple[str, ...], Call | None], ...] = (
+            (("validation",), self.validation),
+            (("webhook", "registration", "call"), registration.call),
+            (("webhook", "registration", "find"), registration.find),
+            (("webhook", "registration", "remove"), registration.remove),
+            (("webhook", "registration", "rotate"), registration.rotate),
+            (("webhook", "secret", "call"), webhook.secret.call),
+            (("webhook", "test", "call"), webhook.test.call),
+            (("polling", "call"), self.polling.call if self.polling is not None else None),
+        )
+        yield from ((path, call) for path, call in there if call is not None)
+
     def all_fields(self) -> list[SystemField]:
         """Those of the first form and those that are asked when the webhook is registered."""
         return [*self.fields, *self.webhook.registration.fields]
-
-
-def _at(document: Any, pointer: str) -> Any:
-    return json_pointer.resolve(document, json_pointer.parse(pointer))
-
-
-def _text_at(document: Any, pointer: str) -> str:
-    found = _at(document, pointer)
-    if not isinstance(found, str | int) or isinstance(found, bool):
-        return ""
-    text = str(found)
-    return text if len(text) <= _MAX_TEXT_CHARS and text.isprintable() else ""
-
-
-def _last_segment(text: str) -> str:
-    return text.rstrip("/").rsplit("/", 1)[-1] if text.startswith("https://") else text
 
 
 def _names(value: Any, where: str) -> list[tuple[str, str]]:

@@ -9,13 +9,12 @@ from typing import Final, Protocol
 import msgspec
 
 from credentials.secret import Secret
-from producer.connect.calls import Unanswered
+from producer.connect.answered import text_at
+from producer.connect.calls import Unanswered, document
 from producer.connect.effects import Effects
 from producer.connect.flow.state import Explanation, FlowState
 from producer.connect.rotation import SIGNING
 from producer.connect.system import Rotation, System
-from producer.outgoing.answers import OutgoingAnswer
-from producer.providers import json_pointer
 from schemas.connection_access import ConnectionAccess
 from schemas.errors import HooklineError
 
@@ -105,7 +104,7 @@ class OverHttp:
         told = Told(verdict=Verdict.UNKNOWN)
         try:
             answer = await self._calls.call(system, rotate, values, webhook)
-            if rotate.pointer and (text := _at(answer, rotate.pointer)):
+            if rotate.pointer and (text := text_at(document(answer), rotate.pointer)):
                 return Told(verdict=Verdict.TAKEN, secret=Secret(text))
         except Unanswered as unanswered:
             if unanswered.refused:
@@ -117,19 +116,10 @@ class OverHttp:
             assert own.call is not None
             try:
                 answer = await self._calls.call(system, own.call, values, webhook)
-                if text := _at(answer, own.pointer or "/secret"):
+                if text := text_at(document(answer), own.pointer or "/secret"):
                     return Told(verdict=Verdict.TAKEN, secret=Secret(text))
             except Unanswered as unanswered:
                 told = Told(verdict=Verdict.UNKNOWN, explanation=unanswered.explanation)
             except HooklineError:
                 continue
         return told
-
-
-def _at(answer: OutgoingAnswer, pointer: str) -> str:
-    try:
-        document = msgspec.json.decode(answer.body)
-    except (msgspec.DecodeError, RecursionError):
-        return ""
-    found = json_pointer.resolve(document, json_pointer.parse(pointer))
-    return found if isinstance(found, str) else ""

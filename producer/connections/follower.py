@@ -65,7 +65,9 @@ class _TooLate(Exception):
 class Follower:
     """Runs on a thread of its own from `start` to `stop`."""
 
-    def __init__(self, access: TopicAccess, listener: Listener) -> None:
+    def __init__(self, access: TopicAccess, listener: Listener, *, expires: bool = False) -> None:
+        """`expires`: the topic's records do so, and that the first ones are gone means nothing."""
+        self._expires = expires
         self._access = access
         self._listener = listener
         self._stopping = threading.Event()
@@ -131,10 +133,11 @@ class Follower:
                     return
             self._say("")
             first, last = ends
-            self._listener.began(self._anew or first > 0)
+            lacks = first > 0 and not self._expires
+            self._listener.began(self._anew or lacks)
             self._anew = False
             self._access.begin(consumer)
-            if first > 0:
+            if lacks:
                 log.error(
                     "%s lacks its first records, which may have been revocations: let nothing but "
                     "compaction clean it (`hookline topics check`), and revoke them again",

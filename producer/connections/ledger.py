@@ -34,10 +34,14 @@ class Standing(StrEnum):
 
 
 class Ledger:
-    """All records of one environment, the last of each key."""
+    """All records of one environment, the last of each key.
 
-    def __init__(self, environment: str) -> None:
+    `access`: also what it takes to ask the systems, which a gateway does not.
+    """
+
+    def __init__(self, environment: str, *, access: bool = True) -> None:
         self.environment = environment
+        self._with_access = access
         self.next_offset = 0
         #: Records that are none of ours, by what they are: an environment, or what is wrong.
         self.foreign: Counter[str] = Counter()
@@ -60,7 +64,9 @@ class Ledger:
             return None
         name = parsed.connection
         known = len(self._records) + len(self._problems)
-        own = not (parsed.revocation or parsed.access)
+        if parsed.access and not self._with_access:
+            return None
+        own = not parsed.revocation
         if own and name not in self and known >= MAX_CONNECTIONS:
             self.foreign[f"beyond {MAX_CONNECTIONS} connections"] += 1
             return None

@@ -71,7 +71,7 @@ class ConnectionRegistry:
         self._follower = Follower(plan.access, self)
         # Around what the ledger says and the table shows: the two must not come apart.
         self._lock = threading.RLock()
-        self._ledger = Ledger(plan.environment)
+        self._ledger = Ledger(plan.environment, access=False)
         self._reading = self._ledger
         self._said: set[str] = set()
         self._began_s = time.monotonic()
@@ -157,7 +157,7 @@ class ConnectionRegistry:
     def began(self, anew: bool = False) -> None:
         """See `follower.Listener`."""
         self._made_anew |= anew
-        self._reading = Ledger(self._plan.environment)
+        self._reading = Ledger(self._plan.environment, access=False)
 
     def came(self, key: bytes | None, value: bytes | None, offset: int) -> None:
         """See `follower.Listener`."""

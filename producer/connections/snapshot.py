@@ -94,7 +94,7 @@ class Snapshot:
                 f"gateway.snapshot_max_age_ms ({self._max_age_s / 3600:g} h): what was revoked "
                 "since is not known"
             )
-        ledger = Ledger(environment)
+        ledger = Ledger(environment, access=False)
         for key, value in found.records:
             ledger.apply(key, value, 0)
         ledger.next_offset = 0

@@ -67,3 +67,12 @@ def test_one_that_cannot_be_read_is_counted_and_harms_nothing(value: bytes) -> N
     assert ledger.access("acme-github") is None
     assert ledger.foreign
     assert ledger.standing("acme-github") is Standing.ACTIVE
+
+
+def test_a_gateway_keeps_nothing_of_it_and_serves_nothing_anew() -> None:
+    ledger = Ledger("test", access=False)
+    assert ledger.apply(KEY.encode(), CONNECTION_ACCESS.encode(ACCESS), 3) is None
+    assert ledger.next_offset == 4
+    assert ledger.access("acme-github") is None
+    assert not ledger.values()
+    assert not ledger.foreign

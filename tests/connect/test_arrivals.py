@@ -118,3 +118,20 @@ def test_who_stops_waiting_is_forgotten(tail: Tail) -> None:
         await until(lambda: not tail.arrivals.active)
 
     asyncio.run(go())
+
+
+def test_who_joins_late_sees_what_came_before_and_nobody_misses_what_comes(
+    tail: Tail,
+) -> None:
+    async def go() -> None:
+        first = asyncio.create_task(tail.wait("shop-first"))
+        await until(lambda: tail.arrivals.active)
+        since_us = time.time_ns() // 1000
+        tail.put("acme/shop-late/issue/1", 7)
+        await asyncio.sleep(1.0)
+        # It has been read by then, for another.
+        assert await tail.wait("shop-late", since_us) == "07"
+        tail.put("acme/shop-first/issue/1", 9)
+        assert await first == "09"
+
+    asyncio.run(go())

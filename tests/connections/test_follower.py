@@ -171,3 +171,26 @@ def test_a_topic_whose_first_records_were_deleted_is_told_since_it_may_have_said
         follower.stop(5)
     (told,) = [one for one in caplog.records if "topics check" in one.message]
     assert name in str(vars(told)["data"])
+
+
+@pytest.mark.kafka
+@pytest.mark.parametrize("expires", [False, True])
+def test_first_records_that_are_gone_are_an_error_but_where_they_expire(
+    kafka: KafkaBroker, caplog: pytest.LogCaptureFixture, expires: bool
+) -> None:
+    caplog.set_level(logging.ERROR, "hookline.connections")
+    name = kafka.create_topic(f"connections-expire-{expires}", 1, cleanup_policy="delete")
+    access = TopicAccess(kafka.bootstrap_servers, name)
+    access.writer().write_all([(b"%d" % n, b"x") for n in range(5)])
+    admin = AdminClient({"bootstrap.servers": kafka.bootstrap_servers})
+    for done in admin.delete_records([TopicPartition(name, 0, 3)]).values():
+        done.result(20)
+    heard = Heard()
+    follower = Follower(access, heard, expires=expires)
+    follower.start()
+    try:
+        until(lambda: "ended at 5" in heard.told)
+    finally:
+        follower.stop(5)
+    assert heard.told[0] == ("began" if expires else "began anew")
+    assert any("lacks its first records" in one.message for one in caplog.records) is not expires

@@ -26,15 +26,10 @@ def destinations(system: System, values: Mapping[str, str]) -> frozenset[tuple[s
 
 
 def _addresses(system: System) -> Iterator[str]:
-    webhook = system.webhook
-    calls = (
-        *(system.validation, webhook.registration.call, webhook.registration.remove),
-        webhook.registration.rotate,
-        *(webhook.secret.call, webhook.test.call),
-        system.polling.call if system.polling is not None else None,
-    )
     yield system.base_url or ""
-    yield from (call.url for call in calls if call is not None and call.url)
+    yield from (call.url for _, call in system.calls() if call.url)
     how = system.authorisation
     if isinstance(how, OAuthClient | OAuthCode):
         yield how.token_url
+    if isinstance(how, OAuthCode) and how.revoke_url:
+        yield how.revoke_url

@@ -104,7 +104,9 @@ def split_target(url: bytes) -> tuple[str, str]:
     if known is None:
         known = _split(url)
         # A sender may make up targets without end, and a query is seldom the same twice.
-        if not known[1] and len(url) <= _LONGEST_TARGET and len(_targets) < _TARGETS_KEPT:
+        if not known[1] and len(url) <= _LONGEST_TARGET:
+            if len(_targets) >= _TARGETS_KEPT:
+                _targets.clear()
             _targets[url] = known
     return known
 
