@@ -28,7 +28,8 @@ log = logging.getLogger("hookline.connect")
 
 _TRIES: Final = 12
 _SWEEP_S: Final = 5.0
-_TIDY_AGAIN_US: Final = 30_000_000
+#: At first, since a customer may wait for it; then twice as long each time.
+_TIDY_AGAIN_US: Final = 5_000_000
 _TIDY_AT_MOST_US: Final = 1_800_000_000
 _OUTCOME_TRIES: Final = 5
 #: In one sweep.

@@ -231,7 +231,7 @@ def test_a_webhook_is_taken_away_where_it_was_made(stage: Stage, customer: Custo
     customer.sees("still being taken away")
     assert len(stage.street.zendesk.present()) == 1
     stage.street.behave()
-    until(lambda: not stage.street.zendesk.present(), 20)
+    until(lambda: not stage.street.zendesk.present(), 40)
     fill(customer, other)
     customer.sees("There is no Zendesk at this address")
     cancel(customer)
