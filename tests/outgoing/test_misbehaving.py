@@ -330,7 +330,8 @@ def test_one_that_breaks_off_in_the_handshake_is_told(authority: Authority, rese
         )
         async with serving(leave, read=False) as server:
             failure = await failing(secure, f"https://good.test:{server.port}/")
-            assert failure.kind is FailureKind.CONNECTION_BROKEN
+            # Which of the two it is hangs on what was written before the end came.
+            assert failure.kind in (FailureKind.CONNECTION_BROKEN, FailureKind.TLS)
 
     asyncio.run(run())
 

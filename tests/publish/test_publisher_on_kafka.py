@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import Counter
 from uuid import uuid4
 
 import pytest
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from producer.publish.publisher import Acknowledged
 from schemas.errors import NotAcknowledged, PublishError
@@ -84,13 +85,24 @@ def test_a_topic_that_is_not_there_is_named_and_not_made(kafka: KafkaBroker) -> 
     run(test())
 
 
+def _end(consumer: Consumer, start: TopicPartition) -> int:
+    """After a restart a partition is without a leader for a moment."""
+    deadline_s = time.monotonic() + 30
+    while True:
+        try:
+            return int(consumer.get_watermark_offsets(start, timeout=10)[1])
+        except KafkaException:
+            assert time.monotonic() < deadline_s
+            time.sleep(0.1)
+
+
 def read_all(kafka: KafkaBroker, topic: str) -> dict[Acknowledged, bytes]:
     """{position: value} of the whole topic."""
     consumer = Consumer({"bootstrap.servers": kafka.bootstrap_servers, "group.id": uuid4().hex})
     found: dict[Acknowledged, bytes] = {}
     try:
         starts = [TopicPartition(topic, partition, 0) for partition in range(PARTITIONS)]
-        count = sum(consumer.get_watermark_offsets(start, timeout=10)[1] for start in starts)
+        count = sum(_end(consumer, start) for start in starts)
         consumer.assign(starts)
         while len(found) < count:
             messages = consumer.consume(1_000, 1.0)
